@@ -1,0 +1,1 @@
+//! Reconciles each resource into a worker, and reports into its status.

@@ -1,0 +1,1 @@
+//! The other end: gathers chunks, asks again for what is missing, verifies.

@@ -1,0 +1,42 @@
+//! `wasmproxy` brings WebAssembly modules from OCI registries to devices that have nothing but MQTT.
+//!
+//! A `WasmProxy` resource says: *bring these artifacts from this registry to this channel*. The **controller**
+//! turns each resource into a **worker**; the worker does the job and reports into the resource's status. The
+//! worker also runs alone, configured by its environment. A **device** is the other end.
+//!
+//! ```text
+//!   OCI registry ──► registry ──► worker ──► mqtt ──► broker ──► device
+//!                    (bytes,      (chunks,   (publish,             │
+//!                     verified)    progress)  acknowledged)        │
+//!                                    ▲                             │
+//!                                    └──── requests, receipts ◄────┘
+//! ```
+//!
+//! # The rooms
+//!
+//! | module | what it is for | knows | never touches |
+//! |---|---|---|---|
+//! | [`api`] | the resource: spec, status, conditions, their rules | nothing | I/O |
+//! | [`protocol`] | topics, requests, chunks, notices, receipts: bytes in, types out and back | nothing | I/O |
+//! | [`registry`] | a reference becomes a descriptor, a descriptor becomes verified bytes | OCI | MQTT, Kubernetes |
+//! | [`mqtt`] | a connection that outlives its broker; a publish that ends when the broker has acknowledged it | MQTT | OCI, Kubernetes |
+//! | [`worker`] | one channel: requests in, transfers, chunks out, progress | `protocol`, `registry`, `mqtt` | Kubernetes |
+//! | [`controller`] | reconcile one resource: its worker, its status | `api`, the worker's front door | OCI, MQTT |
+//! | [`device`] | the other end: gather chunks, ask again for what is missing, verify | `protocol`, `mqtt` | the rest |
+//! | [`cli`] | one file a subcommand | all | – |
+//! | [`telemetry`] | logs and probes | – | – |
+//!
+//! Dependencies point downwards only. Two small values are shared by all: [`digest::Digest`], what a module *is*, and
+//! [`tls::TlsOptions`], what a connection trusts.
+
+pub mod api;
+pub mod cli;
+pub mod controller;
+pub mod device;
+pub mod digest;
+pub mod mqtt;
+pub mod protocol;
+pub mod registry;
+pub mod telemetry;
+pub mod tls;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! The wire protocol: bytes in, types out and back. No I/O.

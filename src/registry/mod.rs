@@ -1,0 +1,1 @@
+//! A reference becomes a descriptor, a descriptor becomes verified bytes.

@@ -1,0 +1,1 @@
+//! One channel: requests in, transfers, chunks out, progress.
