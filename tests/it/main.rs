@@ -4,4 +4,5 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper that cannot go on fails its test, and says where")]
 
+mod examples;
 mod lab;
