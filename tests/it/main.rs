@@ -1,6 +1,11 @@
-//! Tests against real servers, each started for one test on ports and folders of its own.
+//! Tests against real servers: one binary, so that they share one control plane and run in parallel.
+//!
+//! [`lab`] starts the servers; every other module is about one room of the crate.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its set-up fails")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a helper that cannot go on fails its test, and says where")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
+mod admission;
+mod cluster;
 mod registry;
 mod servers;
