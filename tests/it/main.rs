@@ -7,5 +7,6 @@
 
 mod admission;
 mod cluster;
+mod lab;
 mod registry;
 mod servers;
