@@ -6,7 +6,6 @@
 #![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
 mod admission;
-mod cluster;
 mod lab;
 mod registry;
 mod servers;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wasmproxy::api::{Phase, ProtocolVersion, WasmProxy};
 
 use super::{least, merge};
-use crate::cluster::client;
+use super::client;
 
 /// A status that says everything.
 fn full() -> Value {
