@@ -7,5 +7,7 @@
 
 mod admission;
 mod lab;
+mod modules;
 mod registry;
 mod servers;
+mod worker;
