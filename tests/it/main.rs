@@ -1,0 +1,13 @@
+//! Tests against real servers: one binary, so that they share one control plane and run in parallel.
+//!
+//! [`lab`] starts the servers; every other module is about one room of the crate.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a helper that cannot go on fails its test, and says where")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
+
+mod admission;
+mod lab;
+mod modules;
+mod registry;
+mod servers;
+mod worker;
