@@ -75,7 +75,7 @@ fn artifacts_published(progress: &Progress) -> Finding {
         yes(about, Reason::NothingDeclared, "nothing is declared; devices ask for what they need")
     } else if !published && progress.settled != Some(progress.generation) {
         unknown(about, Reason::Progressing, "artifacts are on their way to the broker, see status.artifacts")
-    } else if declared(progress).any(|artifact| artifact.no_subscribers) {
+    } else if published && declared(progress).any(|artifact| artifact.no_subscribers) {
         let message = "the broker has acknowledged every artifact, but says that nobody is subscribed: \
                        check the channel and the devices";
         yes(about, Reason::NoSubscribers, message)
