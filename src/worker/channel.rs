@@ -2,7 +2,7 @@
 //!
 //! One task owns all decisions; passes and answers to pulls run in tasks of their own and report back when they end.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -175,22 +175,20 @@ impl Channel {
     /// Takes up what is declared, and what is not any more.
     fn declare(&mut self) {
         let (config, tracker) = (&self.config, &self.link.tracker);
-        let references: BTreeSet<_> = config.artifacts.iter().map(|artifact| artifact.reference.to_string()).collect();
-        let target = config.target();
         tracker.update(|progress| {
             progress.generation = config.generation;
-            for (reference, artifact) in &mut progress.artifacts {
-                let declared = references.contains(reference);
-                artifact.source = if declared { Source::Declared } else { Source::Requested };
-                if declared && artifact.target != target {
-                    artifact.completed = None;
-                }
+            for artifact in progress.artifacts.values_mut() {
+                artifact.source = Source::Requested;
             }
             for artifact in &config.artifacts {
-                progress
+                let known = progress
                     .artifacts
                     .entry(artifact.reference.to_string())
                     .or_insert_with(|| ArtifactProgress::new(&artifact.app_name, Source::Declared));
+                known.source = Source::Declared;
+                if known.target != config.target(artifact.plain) {
+                    known.completed = None;
+                }
             }
             progress.forget_old_requests();
         });
@@ -221,12 +219,15 @@ impl Channel {
             self.schedule.ask(declared_wish(artifact), usize::MAX);
         }
         while let Some(active) = self.schedule.begin(now, &self.stop) {
+            let declared = self.declared.get(&active.wish.app_name);
             let delivery = Delivery {
                 link: self.link.clone(),
-                active,
                 chunk_size: self.config.chunk_size,
                 pace: self.config.pace,
-                target: self.config.target(),
+                target: self
+                    .says_all_of_it(&active.wish)
+                    .then(|| self.config.target(declared.is_some_and(|artifact| artifact.plain))),
+                active,
             };
             self.tasks.spawn(async {
                 let (wish, outcome) = delivery.run().await;
@@ -244,6 +245,12 @@ impl Channel {
         }
     }
 
+    /// Whether a pass for `wish` says all that was declared of its artifact, if anything was.
+    fn says_all_of_it(&self, wish: &Wish) -> bool {
+        let declared = self.declared.get(&wish.app_name);
+        declared.is_none_or(|artifact| artifact.formats().iter().all(|format| wish.formats.contains(format)))
+    }
+
     fn heard(&mut self, message: &Message) {
         // A retained request would be replayed at each subscription.
         if message.retain {
@@ -252,10 +259,11 @@ impl Channel {
         if message.topic == self.link.topics.requests {
             self.requested(&message.payload);
         } else if let Some(device) = self.link.topics.receipt_sender(&message.topic)
-            && let Some(receipt) = Receipt::parse(&message.payload)
-            && self.receipts.count(receipt.digest, device)
+            && let Some(Receipt { app_name, digest }) = Receipt::parse(&message.payload)
+            && let Ok(reference) = Reference::parse(&app_name, self.link.registry.host())
+            && self.receipts.count(digest, device)
         {
-            self.link.tracker.received(&receipt.app_name, receipt.digest);
+            self.link.tracker.received(&reference, digest);
         }
     }
 
@@ -341,8 +349,11 @@ impl Channel {
             Outcome::Sent(took) => {
                 let seconds = took.as_secs_f64();
                 tracing::info!(%reference, seconds, "published");
-                tracker.published(reference, app_name);
-                self.declared.seen(app_name, now);
+                let whole = self.says_all_of_it(wish);
+                tracker.published(reference, app_name, whole);
+                if whole {
+                    self.declared.seen(app_name, now);
+                }
                 return self.settle();
             }
             Outcome::Unchanged => {
@@ -392,7 +403,7 @@ impl Channel {
 }
 
 fn declared_wish(artifact: Artifact) -> Wish {
-    let formats = if artifact.plain { vec![Format::Full, Format::Plain] } else { vec![Format::Full] };
+    let formats = artifact.formats();
     Wish { app_name: artifact.app_name, reference: artifact.reference, formats, source: Source::Declared, device: None }
 }
 
