@@ -8,6 +8,6 @@
 mod admission;
 mod lab;
 mod modules;
+mod mqtt;
 mod registry;
-mod servers;
 mod worker;
