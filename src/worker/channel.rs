@@ -2,7 +2,10 @@
 //!
 //! One task owns all decisions; passes and answers to pulls run in tasks of their own and report back when they end.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod ending;
+mod hearing;
+
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -16,21 +19,18 @@ use super::{
     declared::Declared,
     delivery::{Delivery, Outcome},
     link::{BUDGET, Link},
-    notices::{self, Limiter},
-    progress::{ArtifactProgress, Failure, FailureReason, Source},
+    notices::Limiter,
+    progress::{ArtifactProgress, Source},
     pull::{Pull, PullError, Pulls},
     receipts::Receipts,
-    schedule::{Admission, Schedule, Wish},
+    schedule::{Schedule, Wish},
     source::KnownChunks,
     tracker::Tracker,
 };
 use crate::{
     mqtt::{self, ConfigError, ConnectionState, Message, MqttOptions, Qos, Session, SessionEnd},
-    protocol::{
-        DeviceName, ErrorCode, Format, Receipt, Request, Topics,
-        request::{BadRequest, Wanted},
-    },
-    registry::{Reference, Registry, RegistryError},
+    protocol::Topics,
+    registry::{Registry, RegistryError},
 };
 
 /// How long a broker keeps what devices ask while the worker is away.
@@ -175,22 +175,20 @@ impl Channel {
     /// Takes up what is declared, and what is not any more.
     fn declare(&mut self) {
         let (config, tracker) = (&self.config, &self.link.tracker);
-        let references: BTreeSet<_> = config.artifacts.iter().map(|artifact| artifact.reference.to_string()).collect();
-        let target = config.target();
         tracker.update(|progress| {
             progress.generation = config.generation;
-            for (reference, artifact) in &mut progress.artifacts {
-                let declared = references.contains(reference);
-                artifact.source = if declared { Source::Declared } else { Source::Requested };
-                if declared && artifact.target != target {
-                    artifact.completed = None;
-                }
+            for artifact in progress.artifacts.values_mut() {
+                artifact.source = Source::Requested;
             }
             for artifact in &config.artifacts {
-                progress
+                let known = progress
                     .artifacts
                     .entry(artifact.reference.to_string())
                     .or_insert_with(|| ArtifactProgress::new(&artifact.app_name, Source::Declared));
+                known.source = Source::Declared;
+                if known.target != config.target(artifact.plain) {
+                    known.completed = None;
+                }
             }
             progress.forget_old_requests();
         });
@@ -221,12 +219,15 @@ impl Channel {
             self.schedule.ask(declared_wish(artifact), usize::MAX);
         }
         while let Some(active) = self.schedule.begin(now, &self.stop) {
+            let declared = self.declared.get(&active.wish.app_name);
             let delivery = Delivery {
                 link: self.link.clone(),
-                active,
                 chunk_size: self.config.chunk_size,
                 pace: self.config.pace,
-                target: self.config.target(),
+                target: self
+                    .says_all_of_it(&active.wish)
+                    .then(|| self.config.target(declared.is_some_and(|artifact| artifact.plain))),
+                active,
             };
             self.tasks.spawn(async {
                 let (wish, outcome) = delivery.run().await;
@@ -244,155 +245,15 @@ impl Channel {
         }
     }
 
-    fn heard(&mut self, message: &Message) {
-        // A retained request would be replayed at each subscription.
-        if message.retain {
-            return;
-        }
-        if message.topic == self.link.topics.requests {
-            self.requested(&message.payload);
-        } else if let Some(device) = self.link.topics.receipt_sender(&message.topic)
-            && let Some(receipt) = Receipt::parse(&message.payload)
-            && self.receipts.count(receipt.digest, device)
-        {
-            self.link.tracker.received(&receipt.app_name, receipt.digest);
-        }
-    }
-
-    fn requested(&mut self, payload: &[u8]) {
-        let Some(allow) = &self.config.requests else { return };
-        let request = match Request::parse(payload) {
-            Ok(request) => request,
-            Err(BadRequest::Unanswerable) => {
-                tracing::debug!("something that is no request was ignored");
-                return;
-            }
-            Err(BadRequest::Answerable { app_name, device, message }) => {
-                return self.refuse(&app_name, device, ErrorCode::BadRequest, &message);
-            }
-        };
-        let Request { app_name, full } = request;
-        let full_dialect = full.is_some();
-        let full = full.unwrap_or_default();
-        let reference = match Reference::parse(&app_name, self.link.registry.host()) {
-            Ok(reference) => reference,
-            Err(error) => {
-                let message = format!("`app_name` is no reference: {error}");
-                return self.refuse(&app_name, full.device, ErrorCode::BadRequest, &message);
-            }
-        };
-        if !allow.allows(&reference) {
-            tracing::warn!(%reference, "a device asked for what is not allowed; to allow it, add it to what requests may ask for");
-            return self.refuse(
-                &app_name,
-                full.device,
-                ErrorCode::NotAllowed,
-                "this channel does not bring that module",
-            );
-        }
-        let format = match (full_dialect, full.format) {
-            (false, _) => Format::Plain,
-            (true, Some(Wanted::Raw)) if self.link.speaks_v5() => Format::Raw,
-            (true, _) => Format::Full,
-        };
-        tracing::debug!(%reference, ?format, "asked for");
-        let (capacity, now) = (self.config.queue, Instant::now());
-        let taken = match full.missing {
-            Some(missing) => {
-                let pull = Pull {
-                    device: missing.device.clone(),
-                    app_name: app_name.clone(),
-                    reference,
-                    digest: missing.digest,
-                    chunk_size: missing.chunk_size,
-                    format,
-                };
-                self.tasks.len() < capacity && self.pulls.ask(pull, &missing, capacity, now)
-            }
-            None => {
-                let wish = Wish {
-                    app_name: app_name.clone(),
-                    reference: reference.clone(),
-                    formats: vec![format],
-                    source: Source::Requested,
-                    device: full.device.clone(),
-                };
-                let admission = self.schedule.ask(wish, capacity);
-                if admission == Admission::Queued {
-                    self.link.tracker.pending(&reference, &app_name);
-                }
-                admission != Admission::Busy
-            }
-        };
-        if !taken {
-            self.refuse(&app_name, full.device, ErrorCode::Busy, "too much is waiting: ask again later");
-        }
-    }
-
-    fn delivered(&mut self, wish: &Wish, outcome: Outcome) {
-        let (now, tracker) = (Instant::now(), &self.link.tracker);
-        let (reference, app_name) = (&wish.reference, wish.app_name.as_str());
-        let took = match &outcome {
-            Outcome::Sent(took) => Some(*took),
-            _ => None,
-        };
-        self.schedule.end(wish, took, now);
-        let failure = match outcome {
-            Outcome::Sent(took) => {
-                let seconds = took.as_secs_f64();
-                tracing::info!(%reference, seconds, "published");
-                tracker.published(reference, app_name);
-                self.declared.seen(app_name, now);
-                return self.settle();
-            }
-            Outcome::Unchanged => {
-                self.declared.seen(app_name, now);
-                return self.settle();
-            }
-            Outcome::Uncut(message) => Some(Failure { reason: FailureReason::UnsupportedArtifact, message }),
-            Outcome::Failed(error) => error.failure(),
-        };
-        let Some(failure) = failure else {
-            return tracker.broken_off(reference, app_name);
-        };
-        tracing::warn!(%reference, reason = ?failure.reason, "{}", failure.message);
-        let (code, message) = notices::for_device(&failure);
-        tracker.failed(reference, app_name, failure);
-        self.declared.failed(app_name, now, fastrand::f64());
-        self.refuse(app_name, wish.device.clone(), code, message);
-    }
-
-    fn pulled(&mut self, pull: &Pull, result: Result<(), PullError>) {
-        let (code, message) = match result {
-            Ok(()) => return,
-            Err(PullError::Refused(code, message)) => (code, message),
-            Err(PullError::Send(error)) => match error.failure() {
-                Some(failure) => {
-                    tracing::warn!(reference = %pull.reference, device = %pull.device, "{}", failure.message);
-                    notices::for_device(&failure)
-                }
-                None => return,
-            },
-        };
-        self.refuse(&pull.app_name, Some(pull.device.clone()), code, message);
-    }
-
-    /// Says why a request is not served, unless that was just said.
-    fn refuse(&mut self, app_name: &str, device: Option<DeviceName>, code: ErrorCode, message: &str) {
-        if !self.limiter.admit(app_name, code, Instant::now()) {
-            return;
-        }
-        let notice = notices::notice(app_name, code, device, message);
-        if let Ok(payload) = serde_json::to_vec(&notice) {
-            let link = self.link.clone();
-            // Not waited for: a broker that is away must not hold up the channel. The limiter bounds their number.
-            tokio::spawn(async move { link.publish_notice(&link.topics.error, payload).await });
-        }
+    /// Whether a pass for `wish` says all that was declared of its artifact, if anything was.
+    fn says_all_of_it(&self, wish: &Wish) -> bool {
+        let declared = self.declared.get(&wish.app_name);
+        declared.is_none_or(|artifact| artifact.formats().iter().all(|format| wish.formats.contains(format)))
     }
 }
 
 fn declared_wish(artifact: Artifact) -> Wish {
-    let formats = if artifact.plain { vec![Format::Full, Format::Plain] } else { vec![Format::Full] };
+    let formats = artifact.formats();
     Wish { app_name: artifact.app_name, reference: artifact.reference, formats, source: Source::Declared, device: None }
 }
 

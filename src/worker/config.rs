@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::allow::AllowList;
 use crate::{
-    digest::Hasher,
+    digest::Digest,
     mqtt::{BrokerUrl, Credentials, Qos, VersionPreference},
-    protocol::{ChunkSize, TopicPrefix},
+    protocol::{ChunkSize, Format, TopicPrefix},
     registry::{Reference, RegistryOptions},
     tls::TlsOptions,
 };
@@ -66,13 +66,20 @@ pub struct Artifact {
     pub plain: bool,
 }
 
+impl Artifact {
+    /// The formats that it is said in.
+    pub(super) fn formats(&self) -> Vec<Format> {
+        if self.plain { vec![Format::Full, Format::Plain] } else { vec![Format::Full] }
+    }
+}
+
 impl WorkerConfig {
     /// What an artifact is published *to*: equal where broker, topics and chunk size are, so that what was
     /// published there once need not be again.
-    pub fn target(&self) -> String {
-        let mut hasher = Hasher::new();
-        hasher.update(format!("{}\n{}\n{}", self.broker.url, self.prefix, self.chunk_size.get()).as_bytes());
-        let mut hex = hasher.finish().hex();
+    pub fn target(&self, plain: bool) -> String {
+        let dialects = if plain { "full plain" } else { "full" };
+        let target = format!("{}\n{}\n{dialects}\n{}", self.broker.url, self.prefix, self.chunk_size.get());
+        let mut hex = Digest::of(target.as_bytes()).hex();
         hex.truncate(32);
         hex
     }

@@ -22,8 +22,8 @@ pub(super) struct Delivery {
     pub(super) active: Active,
     pub(super) chunk_size: ChunkSize,
     pub(super) pace: Option<u64>,
-    /// See [`WorkerConfig::target`](super::WorkerConfig::target).
-    pub(super) target: String,
+    /// What it is published to, where this pass says all that was declared of it.
+    pub(super) target: Option<String>,
 }
 
 /// How a delivery ended.
@@ -64,7 +64,7 @@ impl Delivery {
             Err(error) => return Ok(Outcome::Uncut(format!("{reference} cannot be sent: {error}"))),
         };
         let head = ChunkHead { app_name: app_name.to_owned(), digest: module.digest, layout };
-        link.tracker.streaming(reference, &head, &self.target);
+        link.tracker.streaming(reference, &head, self.target.as_deref());
         let began = Instant::now();
         tracing::info!(%reference, digest = %module.digest, bytes = module.size, chunks = layout.total(), "streaming");
         let publisher = Publisher { link: link.clone(), module, head: Arc::new(head), topic: None, stop: stop.clone() };
@@ -75,7 +75,9 @@ impl Delivery {
 
     fn is_published(&self, module: &Module) -> bool {
         self.link.tracker.artifact(&self.active.wish.reference).is_some_and(|artifact| {
-            artifact.completed.is_some() && artifact.digest == Some(module.digest) && artifact.target == self.target
+            artifact.completed.is_some()
+                && artifact.digest == Some(module.digest)
+                && self.target.as_ref().is_some_and(|target| artifact.target == *target)
         })
     }
 }

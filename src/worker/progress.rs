@@ -183,15 +183,20 @@ impl Progress {
         })
     }
 
-    /// Forgets the requested artifacts that were asked for longest ago, beyond [`MAX_REQUESTED`].
+    /// Forgets requested artifacts beyond [`MAX_REQUESTED`], those first that were streamed longest ago.
     pub(super) fn forget_old_requests(&mut self) {
         let mut requested: Vec<_> = self
             .artifacts
             .iter()
             .filter(|(_, artifact)| artifact.source == Source::Requested)
             .map(|(reference, artifact)| {
-                let at_rest = matches!(artifact.phase, Phase::Published | Phase::Failed);
-                (!at_rest, artifact.started, reference.clone())
+                // What is under way goes last: there are never as many of these as are kept.
+                let rank = match artifact.phase {
+                    Phase::Published | Phase::Failed => 0,
+                    Phase::Pending | Phase::Resolving => 1,
+                    Phase::Streaming => 2,
+                };
+                (rank, artifact.started, reference.clone())
             })
             .collect();
         requested.sort();
@@ -219,5 +224,41 @@ impl From<&RegistryError> for Failure {
             }
         };
         Self { reason, message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn requested(phase: Phase, started: u64) -> ArtifactProgress {
+        let started = Some(UNIX_EPOCH + Duration::from_secs(started));
+        ArtifactProgress { phase, started, ..ArtifactProgress::new("a", Source::Requested) }
+    }
+
+    #[test]
+    fn what_was_requested_longest_ago_is_forgotten_first_and_what_is_declared_never() {
+        let mut progress = Progress::default();
+        progress.artifacts.insert("declared".to_owned(), ArtifactProgress::new("a", Source::Declared));
+        progress.artifacts.insert("streaming".to_owned(), requested(Phase::Streaming, 0));
+        for i in 0..20 {
+            progress.artifacts.insert(format!("{i:02}"), requested(Phase::Published, i));
+        }
+        progress.forget_old_requests();
+        assert_eq!(progress.artifacts.len(), MAX_REQUESTED + 1);
+        assert!(progress.artifacts.contains_key("declared") && progress.artifacts.contains_key("streaming"));
+        assert!(!progress.artifacts.contains_key("04") && progress.artifacts.contains_key("05"));
+    }
+
+    #[test]
+    fn chunks_are_counted_over_all_that_is_under_way() {
+        let mut progress = Progress::default();
+        for (name, phase) in [("a", Phase::Streaming), ("b", Phase::Streaming), ("c", Phase::Published)] {
+            let artifact = ArtifactProgress { total: 10, published: 3, ..requested(phase, 0) };
+            progress.artifacts.insert(name.to_owned(), artifact);
+        }
+        assert_eq!(progress.under_way(), (6, 20));
     }
 }

@@ -71,7 +71,6 @@ impl Tracker {
     /// What the registry said.
     pub(super) fn registry<T>(&self, answer: &Result<T, RegistryError>) {
         let state = match answer {
-            Ok(_) => RegistryState::Ready,
             Err(
                 error @ (RegistryError::Unavailable { .. }
                 | RegistryError::InvalidResponse { .. }
@@ -82,8 +81,8 @@ impl Tracker {
                 | RegistryError::Tls(_)
                 | RegistryError::Handshake { .. }),
             ) => RegistryState::Failed(error.into()),
-            // It answers well, though not what was hoped for.
-            Err(_) => RegistryState::Ready,
+            // Anything else it answers well, though perhaps not what was hoped for.
+            _ => RegistryState::Ready,
         };
         self.update(|progress| progress.registry = state);
     }
@@ -95,25 +94,28 @@ impl Tracker {
         });
     }
 
-    /// Its chunks are on their way.
-    pub(super) fn streaming(&self, reference: &Reference, head: &ChunkHead, target: &str) {
+    /// Its chunks are on their way; `target` where this is all that was declared of it.
+    pub(super) fn streaming(&self, reference: &Reference, head: &ChunkHead, target: Option<&str>) {
         self.artifact_mut(reference, &head.app_name, |artifact| {
             if artifact.digest != Some(head.digest) {
-                artifact.receipts = 0;
+                (artifact.completed, artifact.receipts) = (None, 0);
             }
-            if artifact.digest != Some(head.digest) || artifact.target != target {
+            if let Some(target) = target
+                && artifact.target != target
+            {
                 artifact.completed = None;
+                target.clone_into(&mut artifact.target);
             }
             artifact.phase = Phase::Streaming;
             artifact.digest = Some(head.digest);
             artifact.size = head.layout.size();
             artifact.total = head.layout.total();
             artifact.published = 0;
-            target.clone_into(&mut artifact.target);
             artifact.started = Some(SystemTime::now());
             artifact.failure = None;
             artifact.no_subscribers = false;
         });
+        self.update(Progress::forget_old_requests);
     }
 
     /// The broker has acknowledged a chunk of `len` bytes; `first` where it was not sent before in this pass.
@@ -128,19 +130,21 @@ impl Tracker {
         });
     }
 
-    /// All its chunks are acknowledged.
-    pub(super) fn published(&self, reference: &Reference, app_name: &str) {
+    /// All its chunks are acknowledged; `whole` where that is all that was declared of it.
+    pub(super) fn published(&self, reference: &Reference, app_name: &str, whole: bool) {
         self.artifact_mut(reference, app_name, |artifact| {
             artifact.phase = Phase::Published;
-            artifact.completed.get_or_insert_with(SystemTime::now);
+            if whole {
+                artifact.completed.get_or_insert_with(SystemTime::now);
+            }
         });
         self.update(|progress| progress.totals.completed += 1);
     }
 
-    /// It did not work.
+    /// It did not work. What was published before stays so, with a word on why it could not be looked at.
     pub(super) fn failed(&self, reference: &Reference, app_name: &str, failure: Failure) {
         self.artifact_mut(reference, app_name, |artifact| {
-            artifact.phase = Phase::Failed;
+            artifact.phase = if artifact.completed.is_some() { Phase::Published } else { Phase::Failed };
             artifact.failure = Some(failure);
         });
         self.update(|progress| progress.totals.failed += 1);
@@ -148,15 +152,19 @@ impl Tracker {
 
     /// It was broken off by our own doing, and waits again.
     pub(super) fn broken_off(&self, reference: &Reference, app_name: &str) {
-        self.artifact_mut(reference, app_name, |artifact| artifact.phase = Phase::Pending);
+        self.artifact_mut(reference, app_name, |artifact| {
+            if artifact.phase != Phase::Published {
+                artifact.phase = Phase::Pending;
+            }
+        });
     }
 
-    /// One more device says that it holds the module `digest` that was asked for as `app_name`.
-    pub(super) fn received(&self, app_name: &str, digest: Digest) {
+    /// One more device says that it holds the module `digest`.
+    pub(super) fn received(&self, reference: &Reference, digest: Digest) {
         self.update(|progress| {
-            let of_it =
-                |artifact: &&mut ArtifactProgress| artifact.app_name == app_name && artifact.digest == Some(digest);
-            if let Some(artifact) = progress.artifacts.values_mut().find(of_it) {
+            if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string())
+                && artifact.digest == Some(digest)
+            {
                 artifact.receipts = artifact.receipts.saturating_add(1);
             }
         });

@@ -9,6 +9,6 @@ mod admission;
 mod controller;
 mod lab;
 mod modules;
+mod mqtt;
 mod registry;
-mod servers;
 mod worker;

@@ -120,7 +120,7 @@ pub async fn until(worker: &Worker, reference: &Reference, is: impl Fn(&Artifact
     let reference = reference.to_string();
     let mut progress = worker.progress();
     let artifact = |progress: &Progress| progress.artifacts.get(&reference).cloned();
-    artifact(&*progress.wait_for(|progress| artifact(progress).is_some_and(|artifact| is(&artifact))).await.unwrap())
+    artifact(&progress.wait_for(|progress| artifact(progress).is_some_and(|artifact| is(&artifact))).await.unwrap())
         .unwrap()
 }
 

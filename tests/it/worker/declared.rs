@@ -2,7 +2,7 @@
 
 use wasmproxy::{
     protocol::ErrorCode,
-    worker::{FailureReason, Phase, Progress, Totals, Worker},
+    worker::{FailureReason, Phase, Progress, RegistryState, Totals, Worker},
 };
 
 use super::channel::{CHUNK, Channel, Said, assembled, digest, until, until_listening, until_published};
@@ -77,7 +77,7 @@ async fn what_was_published_is_not_sent_again_by_the_next_worker() {
 
     let mut listener = channel.listen().await;
     let second = Worker::start(channel.config.clone(), memory.clone());
-    let settled = |progress: &Progress| progress.registry == wasmproxy::worker::RegistryState::Ready;
+    let settled = |progress: &Progress| progress.registry == RegistryState::Ready;
     until_listening(&second).await;
     second.progress().wait_for(settled).await.unwrap();
     // Something else that is asked for ends after the declared one was looked at.
@@ -99,7 +99,7 @@ async fn another_chunk_size_is_another_target_and_is_sent_anew() {
     let mut listener = channel.listen().await;
     let worker = channel.worker();
     assert_eq!(listener.hear_a_pass().await.0.len(), 4);
-    channel.config.chunk_size = wasmproxy::protocol::ChunkSize::new(2 * CHUNK as u32).unwrap();
+    channel.config.chunk_size = wasmproxy::protocol::ChunkSize::new(2000).unwrap();
     channel.config.generation = 2;
     worker.reconfigure(channel.config.clone());
     assert_eq!(listener.hear_a_pass().await.0.len(), 2);
@@ -148,4 +148,33 @@ async fn a_change_leaves_the_pass_under_way_alone() {
     }
     assert_eq!(chunks.len(), 700, "each chunk was sent once");
     assert_eq!(digest(&chunks), pushed);
+}
+
+#[tokio::test]
+async fn an_artifact_declared_plain_later_is_sent_anew() {
+    let mut channel = Channel::start().await;
+    channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    channel.declare("wasm/add:1");
+    let mut listener = channel.listen().await;
+    let worker = channel.worker();
+    listener.hear_a_pass().await;
+    channel.config.artifacts[0].plain = true;
+    channel.config.generation = 2;
+    worker.reconfigure(channel.config.clone());
+    while !matches!(listener.hear().await, Said::Plain(_)) {}
+    worker.progress().wait_for(|progress| progress.settled == Some(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_published_stays_so_while_the_registry_is_away() {
+    let mut channel = Channel::start().await;
+    channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    channel.declare("wasm/add:1");
+    let worker = channel.worker();
+    let reference = channel.reference("wasm/add:1");
+    until_published(&worker, &reference).await;
+    channel.registry.stop();
+    let away = until(&worker, &reference, |artifact| artifact.failure.is_some()).await;
+    assert_eq!(away.phase, Phase::Published);
+    assert!(matches!(worker.progress().borrow().registry, RegistryState::Failed(_)));
 }
