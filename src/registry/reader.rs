@@ -17,15 +17,16 @@ use crate::digest::{Digest, Hasher};
 /// A registry that asks for more patience than this gets it from whoever asked for the module.
 const MAX_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often, and after what delays, a transfer is resumed that made no progress.
+/// The delays before a transfer that makes no progress is resumed: five, some three to six seconds together.
 fn backoff() -> ExponentialBackoff {
-    let delays = ExponentialBuilder::new().with_min_delay(Duration::from_millis(100)).with_factor(3.0);
-    delays.with_max_delay(Duration::from_secs(10)).with_max_times(5).with_jitter().build()
+    let delays = ExponentialBuilder::new().with_min_delay(Duration::from_millis(100)).with_factor(2.0);
+    delays.with_max_times(5).with_jitter().build()
 }
 
 /// The bytes of a module in order, each under the running digest.
 ///
-/// Holds no more than one read from the network. After an error it is spent.
+/// Holds no more than one read from the network. After an error that is retryable it can be asked again, and goes on
+/// from the byte reached; after another it is spent.
 pub struct ModuleReader {
     blob: RangeReader,
     hasher: Hasher,
@@ -145,7 +146,10 @@ impl RangeReader {
             RegistryError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
             _ => return Err(error),
         };
-        let Some(delay) = self.backoff.next().filter(|_| asked <= MAX_PATIENCE) else { return Err(error) };
+        let Some(delay) = self.backoff.next().filter(|_| asked <= MAX_PATIENCE) else {
+            self.backoff = backoff();
+            return Err(error);
+        };
         tracing::warn!(reference = %self.module.reference, position = self.position, %error, "resuming a transfer");
         tokio::time::sleep(delay.max(asked)).await;
         Ok(())

@@ -178,13 +178,14 @@ fn retry_after(value: &str) -> Option<Duration> {
 fn handshake_failure(error: &reqwest::Error) -> Option<rustls::Error> {
     let mut next: Option<&(dyn Error + 'static)> = error.source();
     while let Some(error) = next {
-        // An I/O error passes over what it wraps when asked for its source.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let found = error.downcast_ref().or_else(|| inner?.downcast_ref::<rustls::Error>());
-        if let Some(failure) = found {
+        if let Some(failure) = error.downcast_ref::<rustls::Error>() {
             return Some(failure.clone());
         }
-        next = error.source();
+        // An I/O error passes over what it wraps when asked for its source.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     None
 }
