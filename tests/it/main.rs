@@ -1,6 +1,9 @@
-//! Tests against real servers, each started for one test on ports and folders of its own.
+//! Tests against real servers.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its set-up fails")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
+mod admission;
+mod cluster;
 mod registry;
 mod servers;
