@@ -1,0 +1,65 @@
+//! etcd, kube-apiserver and kube-controller-manager.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Config,
+    api::{ObjectMeta, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::sync::OnceCell;
+use wasmproxy::tls::install_provider;
+
+use super::{Server, server::repository};
+
+/// A control plane without nodes: Deployments make Pods, and the Pods stay Pending.
+pub struct ControlPlane {
+    server: Server,
+}
+
+impl ControlPlane {
+    /// The one for all tests that do it no harm.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+        SHARED.get_or_init(Self::start).await
+    }
+
+    /// One of a test's own.
+    pub async fn start() -> Self {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("control-plane-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // The shared one is never dropped, so its script clears up.
+        let mut options = vec!["--temporary".into()];
+        let crds = repository().join("crds");
+        if crds.exists() {
+            options.extend(["--apply".into(), crds.display().to_string()]);
+        }
+        Self { server: Server::start("control-plane.sh", &dir, options).await }
+    }
+
+    /// An administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.server.fact("KUBECONFIG").into()
+    }
+
+    /// A client with an administrator's rights. It lives on the runtime of the test that asks.
+    pub async fn client(&self) -> Client {
+        install_provider();
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig()).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    }
+
+    /// Makes a namespace of the test's own, and returns its name, which begins with `prefix`.
+    pub async fn namespace(&self, prefix: &str) -> String {
+        let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        let made = Api::all(self.client().await).create(&PostParams::default(), &namespace).await.unwrap();
+        made.metadata.name.unwrap()
+    }
+}

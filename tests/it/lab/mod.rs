@@ -1,0 +1,43 @@
+//! Real servers for tests, each on a port and in a folder of its own, so that tests run in parallel.
+//!
+//! - [`ControlPlane::shared`]: etcd, kube-apiserver and kube-controller-manager with our CRD, started once for all
+//!   tests; a test asks it for a namespace of its own.
+//! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about.
+//! - [`Registry`]: docker-registry, the same, with a helper to push modules.
+//! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
+//!
+//! A server is run by a script in `tests/lab/`, the same that `make demo` uses, and that anybody can start by hand.
+//! It ends when its value is dropped, and with the test process, however that ends.
+
+mod broker;
+mod control_plane;
+mod pki;
+mod registry;
+mod server;
+mod tests;
+
+pub use broker::{Broker, BrokerConfig};
+pub use control_plane::ControlPlane;
+pub use pki::Pki;
+pub use registry::{Registry, RegistryConfig};
+pub use server::Server;
+
+/// How a server is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Plain TCP.
+    #[default]
+    Plain,
+    /// TLS, with a certificate below the server's own authority.
+    Tls,
+    /// TLS, and the client shows a certificate below the same authority. Brokers only.
+    MutualTls,
+}
+
+/// A user name and a password.
+pub type User = (&'static str, &'static str);
+
+/// `--user NAME:PASSWORD` for each, as the scripts want it.
+fn user_options(users: &[User]) -> Vec<String> {
+    users.iter().flat_map(|(name, password)| ["--user".to_owned(), format!("{name}:{password}")]).collect()
+}

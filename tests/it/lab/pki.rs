@@ -1,0 +1,39 @@
+//! Certificates for trials.
+
+use std::{path::Path, process::Command};
+
+use tempfile::TempDir;
+use wasmproxy::tls::Identity;
+
+use super::server::repository;
+
+/// An authority of a test's own.
+pub struct Pki {
+    dir: TempDir,
+}
+
+impl Pki {
+    /// A new authority, which nobody trusts yet.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("pki-").tempdir().unwrap();
+        run(dir.path(), &[]);
+        Self { dir }
+    }
+
+    /// The authority's certificate, in PEM.
+    pub fn ca(&self) -> Vec<u8> {
+        std::fs::read(self.dir.path().join("ca.crt")).unwrap()
+    }
+
+    /// A certificate for a server or a client by that name, reached by `alt_names` (`DNS:localhost,IP:127.0.0.1`).
+    pub fn issue(&self, name: &str, alt_names: &str) -> Identity {
+        run(self.dir.path(), &[name, alt_names]);
+        let read = |extension| std::fs::read(self.dir.path().join(name).with_extension(extension)).unwrap();
+        Identity { certificate: read("crt"), key: read("key") }
+    }
+}
+
+fn run(dir: &Path, arguments: &[&str]) {
+    let status = Command::new(repository().join("tests/lab/pki.sh")).arg(dir).args(arguments).status().unwrap();
+    assert!(status.success(), "no certificate: see above");
+}

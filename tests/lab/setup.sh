@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Gets what is missing on this machine; does nothing, quickly, where nothing is.
+# usage: setup.sh test|demo|lint...
+#   test  the servers that tests and demo talk to: from Debian's packages, and Kubernetes from its Go module
+#   demo  the same, and the tool that pushes a module
+#   lint  the checkers
+
+# shellcheck source=tests/lab/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+# missing PROGRAM=NAME...: the names whose program is not there
+missing() {
+  local pair
+  for pair; do command -v "${pair%%=*}" > /dev/null || echo "${pair#*=}"; done | sort -u
+}
+
+packages() { # PROGRAM=PACKAGE...
+  local names root=()
+  mapfile -t names < <(missing "$@")
+  ((${#names[@]})) || return 0
+  command -v apt-get > /dev/null || die "Please install the programs of these Debian packages first: ${names[*]}"
+  if ((EUID)); then
+    root=(sudo)
+    [[ -t 0 ]] || root+=(-n) # nobody is there to type a password
+    "${root[@]}" true || die "Please run this first:  sudo apt-get install ${names[*]}"
+  fi
+  echo "Installing Debian packages: ${names[*]}"
+  "${root[@]}" "$lab/packages.sh" "${names[@]}"
+}
+
+with_go() { # WHAT: says that it is being built, where there is a Go to build it with
+  command -v go > /dev/null || die "Go 1.25 or later is missing: see https://go.dev/doc/install"
+  echo "Building $1"
+}
+
+build_kubernetes() {
+  local names
+  mapfile -t names < <(missing kube-apiserver=kube-apiserver kube-controller-manager=kube-controller-manager kubectl=kubectl)
+  ((${#names[@]})) || return 0
+  with_go "${names[*]} $kubernetes_version from their Go module (minutes, this once)"
+  local set="-X k8s.io/component-base/version" minor=${kubernetes_version#*.}
+  mkdir -p "$kubernetes/bin"
+  (cd "$lab/kubernetes" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$kubernetes/new/" \
+    -ldflags "-s -w $set.gitVersion=$kubernetes_version $set.gitMajor=1 $set.gitMinor=${minor%%.*}" "${names[@]/#/./cmd/}")
+  mv "$kubernetes"/new/* "$kubernetes/bin/" && rmdir "$kubernetes/new"
+}
+
+build_oras() {
+  ! command -v oras > /dev/null || return 0
+  with_go "oras $oras_version from its Go module"
+  GOBIN=$oras/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "oras.land/oras/cmd/oras@$oras_version"
+}
+
+build_cargo_deny() {
+  [[ ! -x $cargo_deny/bin/cargo-deny ]] || return 0
+  echo "Building cargo-deny $cargo_deny_version (minutes, this once)"
+  cargo install --quiet --locked --root "$cargo_deny" "cargo-deny@$cargo_deny_version"
+}
+
+(($#)) || usage
+mkdir -p "$cache"
+exec {lock}> "$cache/lock" && flock "$lock" # two at once would build everything twice
+command -v cargo > /dev/null || die "Rust is missing: see https://rustup.rs"
+for purpose; do
+  case $purpose in
+    test | demo)
+      packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
+        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils
+      build_kubernetes
+      [[ $purpose == test ]] || build_oras
+      ;;
+    lint)
+      packages cc=build-essential shellcheck=shellcheck
+      build_cargo_deny
+      ;;
+    *) usage ;;
+  esac
+done
