@@ -2,11 +2,12 @@
 //!
 //! [`lab`] starts the servers; every other module is about one room of the crate.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a helper that cannot go on fails its test, and says where")]
 #![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
 mod admission;
-mod cluster;
 mod lab;
+mod modules;
 mod registry;
 mod servers;
+mod worker;

@@ -11,14 +11,19 @@ mod status;
 mod unsupported;
 
 use kube::{
-    Api,
+    Api, Client,
     api::{DynamicObject, PostParams},
     core::Status,
 };
 use serde_json::{Value, json};
 use wasmproxy::api::WasmProxy;
 
-use crate::cluster::client;
+use crate::lab::ControlPlane;
+
+/// A client of an API server that knows the resource.
+async fn client() -> Client {
+    ControlPlane::shared().await.client().await
+}
 
 /// The least that is accepted.
 fn least() -> Value {

@@ -7,8 +7,8 @@ use kube::{
 use serde_json::{Value, json};
 use wasmproxy::api::{Phase, ProtocolVersion, WasmProxy};
 
+use super::client;
 use super::{least, merge};
-use crate::cluster::client;
 
 /// A status that says everything.
 fn full() -> Value {
