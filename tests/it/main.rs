@@ -8,6 +8,8 @@
 mod admission;
 mod lab;
 mod modules;
+mod old_device;
 mod registry;
 mod servers;
+mod standalone;
 mod worker;
