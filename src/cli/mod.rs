@@ -2,6 +2,7 @@
 
 mod controller;
 mod crd;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,9 @@ enum Command {
     /// Serve the channels of all `WasmProxy` resources in a Kubernetes cluster.
     #[command(after_long_help = controller::DETAILS)]
     Controller(controller::ControllerArgs),
+    /// Serve one channel without Kubernetes, as the environment says.
+    #[command(after_long_help = worker::ENVIRONMENT)]
+    Worker,
     /// Print the definition of the `WasmProxy` resource, for kubectl apply.
     Crd,
 }
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
     let Cli { command, logs } = Cli::parse();
     match command {
         Command::Controller(args) => controller::run(&args, &logs),
+        Command::Worker => worker::run(&logs),
         Command::Crd => crd::run(),
     }
 }

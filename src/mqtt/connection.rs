@@ -125,7 +125,13 @@ impl Connection {
         }
         let pause = self.backoff.fail(fastrand::f64());
         let failure = fault.describe(&self.options);
-        warn!(broker = %self.options.url, kind = ?failure.kind, ?pause, "{}", failure.message);
+        let broker = &self.options.url;
+        // One line tells people what is wrong; further attempts that end the same way tell nothing new.
+        if self.shared.state.borrow().fails_by(failure.kind) {
+            debug!(%broker, kind = ?failure.kind, ?pause, "{}", failure.message);
+        } else {
+            warn!(%broker, kind = ?failure.kind, ?pause, "{}", failure.message);
+        }
         self.shared
             .state
             .send_replace(ConnectionState::Connecting { failure: Some(failure), attempts: self.backoff.failures() });

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::Instant};
+use tracing::info;
 
 use super::{
     fault::Fault,
@@ -91,8 +92,10 @@ impl Driver {
         let announced_size = announced.map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX));
         let way = Way { outlet: self.link.outlet(), max_packet_size: self.options.max_packet_size.min(announced_size) };
         self.shared.turn_gate(Gate::Open(way));
+        let version = self.link.version();
+        info!(broker = %self.options.url, protocol = %version, "connected");
         self.shared.change(ConnectionState::Connected {
-            version: self.link.version(),
+            version,
             since: SystemTime::now(),
             max_packet_size: announced,
         });

@@ -28,6 +28,13 @@ pub enum ConnectionState {
     Closed,
 }
 
+impl ConnectionState {
+    /// Whether there is no connection, for this kind of reason.
+    pub(super) fn fails_by(&self, kind: FailureKind) -> bool {
+        matches!(self, Self::Connecting { failure: Some(failure), .. } if failure.kind == kind)
+    }
+}
+
 /// Why there is no connection, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectFailure {

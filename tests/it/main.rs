@@ -10,5 +10,7 @@ mod controller;
 mod lab;
 mod modules;
 mod mqtt;
+mod old_device;
 mod registry;
+mod standalone;
 mod worker;

@@ -1,6 +1,6 @@
 //! A worker between a real registry and a real broker, watched by whoever listens on its channel.
 
-mod channel;
+pub mod channel;
 mod declared;
 mod requested;
 mod stopping;

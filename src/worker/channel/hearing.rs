@@ -75,7 +75,10 @@ impl Channel {
         let reference = Reference::parse(&request.app_name, self.link.registry.host())
             .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("`app_name` is no reference: {error}")))?;
         if !self.config.requests.as_ref().is_some_and(|allow| allow.allows(&reference)) {
-            tracing::warn!(%reference, "a device asked for what is not allowed: to allow it, add it to what requests may ask for");
+            tracing::warn!(
+                %reference,
+                "a device asked for what is not allowed: to allow it, add it to spec.requests.allow, or to PROXY_REQUESTS_ALLOW"
+            );
             return Err(Refusal::new(ErrorCode::NotAllowed, "this channel does not bring that module"));
         }
         let format = match &request.full {
