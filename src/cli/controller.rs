@@ -30,15 +30,15 @@ use crate::{
 
 /// What `wasmproxy controller --help` says at its end.
 pub(super) const DETAILS: &str = "\
-The cluster is found as kubectl finds it, by KUBECONFIG or ~/.kube/config; in a Pod by its service account, which must be
-allowed to list and watch wasmproxies, to patch wasmproxies/status, and to get secrets. The definition of the resource
-must be there: wasmproxy crd | kubectl apply -f -
+The cluster is found as kubectl finds it, by KUBECONFIG or ~/.kube/config; in a Pod by its service account, which must \
+be allowed to list and watch wasmproxies, to patch wasmproxies/status, and to get secrets. The definition of the \
+resource must be there: wasmproxy crd | kubectl apply --server-side -f -
 
-A Secret is only used with the label wasmproxy.io/credentials=true. It is read again when its resource changes, when
+A Secret is only used with the label wasmproxy.io/credentials=true. It is read again when its resource changes, when \
 somebody refuses what it holds, and every five minutes.
 
-SIGTERM and SIGINT end the controller within five seconds. The brokers keep the workers' sessions, and the next controller
-goes on without sending again what was published.";
+SIGTERM and SIGINT end the controller within five seconds. The brokers keep the workers' sessions, and the next \
+controller goes on without sending again what was published.";
 
 /// The arguments of `wasmproxy controller`.
 #[derive(Args)]
@@ -100,7 +100,9 @@ fn start(args: &ControllerArgs, logs: &LogArgs) -> Result<(), Failure> {
     };
     // Nothing before this sets up logs.
     let _ = logs::init(logs.log_format, logs.log_level.unwrap_or_default());
-    let options = Options { namespace: args.namespace.clone(), workers };
+    // An empty variable is as good as none.
+    let namespace = args.namespace.clone().filter(|namespace| !namespace.is_empty());
+    let options = Options { namespace, workers };
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(serve(args, options));
     // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.

@@ -67,7 +67,8 @@ fn registry_ready(progress: &Progress) -> Finding {
 fn artifacts_published(progress: &Progress) -> Finding {
     let about = ConditionType::ArtifactsPublished;
     let failed = worst(declared(progress).filter_map(failure));
-    let published = declared(progress).all(|artifact| artifact.phase == Phase::Published);
+    let published = declared(progress).all(|artifact| artifact.completed.is_some());
+    let unheard = |artifact: &ArtifactProgress| artifact.phase == Phase::Published && artifact.no_subscribers;
     if let Some((failure, alone)) = failed {
         let more = if alone { "" } else { "; it is not the only one, see status.artifacts" };
         no(about, failure_reason(failure.reason), &format!("{}{more}", failure.message))
@@ -75,7 +76,7 @@ fn artifacts_published(progress: &Progress) -> Finding {
         yes(about, Reason::NothingDeclared, "nothing is declared; devices ask for what they need")
     } else if !published && progress.settled != Some(progress.generation) {
         unknown(about, Reason::Progressing, "artifacts are on their way to the broker, see status.artifacts")
-    } else if published && declared(progress).any(|artifact| artifact.no_subscribers) {
+    } else if published && declared(progress).any(unheard) {
         let message = "the broker has acknowledged every artifact, but says that nobody is subscribed: \
                        check the channel and the devices";
         yes(about, Reason::NoSubscribers, message)
@@ -88,9 +89,10 @@ fn declared(progress: &Progress) -> impl Iterator<Item = &ArtifactProgress> {
     progress.artifacts.values().filter(|artifact| artifact.source == Source::Declared)
 }
 
-/// An artifact keeps its failure while it is tried again, so that the condition does not flap with each attempt.
+/// Said while it is tried again, too, so that the condition does not flap with each attempt; not where what was published
+/// can only not be looked at again.
 fn failure(artifact: &ArtifactProgress) -> Option<&Failure> {
-    artifact.failure.as_ref().filter(|_| artifact.phase != Phase::Published)
+    artifact.failure.as_ref().filter(|_| artifact.completed.is_none())
 }
 
 /// The worst failure, and whether it is the only one.

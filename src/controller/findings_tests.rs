@@ -112,14 +112,14 @@ fn the_worst_failure_is_said_and_that_there_are_more() {
 }
 
 #[test]
-fn a_failure_is_said_while_it_is_tried_again_and_forgotten_once_it_is_mended() {
+fn a_failure_is_said_while_it_is_tried_again_but_not_of_what_was_published_before() {
     let failure = failing(FailureReason::ArtifactNotFound, "").failure;
     for phase in [Phase::Pending, Phase::Resolving, Phase::Streaming] {
         let retried = ArtifactProgress { failure: failure.clone(), ..artifact(phase) };
         assert_eq!(published(&progress([retried])), (ConditionStatus::False, Reason::ArtifactNotFound));
     }
-    let mended = ArtifactProgress { failure, ..artifact(Phase::Published) };
-    assert_eq!(published(&progress([mended])), (ConditionStatus::True, Reason::Succeeded));
+    let published_before = ArtifactProgress { failure, ..artifact(Phase::Published) };
+    assert_eq!(published(&progress([published_before])), (ConditionStatus::True, Reason::Succeeded));
 }
 
 #[test]
@@ -130,6 +130,14 @@ fn artifacts_are_published_when_all_declared_ones_are() {
         let progress = progress([artifact(Phase::Published), artifact(phase)]);
         assert_eq!(published(&progress), (ConditionStatus::Unknown, Reason::Progressing), "{phase:?}");
     }
+}
+
+#[test]
+fn an_artifact_counts_as_published_while_it_is_sent_again_and_not_while_its_target_is_another() {
+    let again = ArtifactProgress { phase: Phase::Streaming, ..artifact(Phase::Published) };
+    assert_eq!(published(&progress([again])), (ConditionStatus::True, Reason::Succeeded));
+    let elsewhere = ArtifactProgress { completed: None, ..artifact(Phase::Published) };
+    assert_eq!(published(&progress([elsewhere])), (ConditionStatus::Unknown, Reason::Progressing));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Resources to test with.
 
+use std::time::SystemTime;
+
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -46,5 +48,6 @@ pub fn at(second: i64) -> Time {
 
 /// A declared artifact that is as far as `phase`.
 pub fn artifact(phase: Phase) -> ArtifactProgress {
-    ArtifactProgress { phase, ..ArtifactProgress::new("wasm/add:1.2", Source::Declared) }
+    let completed = (phase == Phase::Published).then_some(SystemTime::UNIX_EPOCH);
+    ArtifactProgress { phase, completed, ..ArtifactProgress::new("wasm/add:1.2", Source::Declared) }
 }

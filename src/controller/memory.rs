@@ -20,8 +20,10 @@ use crate::{
 pub fn memory(resource: &WasmProxy) -> Progress {
     let Some(status) = &resource.status else { return Progress::default() };
     let names = declared_names(resource);
-    let published = status.artifacts.iter().filter(|artifact| artifact.phase == api::Phase::Published);
-    let artifacts = published.filter_map(|artifact| {
+    // One that was published stays so while it is sent again to who asks.
+    let is_published =
+        |artifact: &&ArtifactStatus| artifact.phase == api::Phase::Published || artifact.completed_at.is_some();
+    let artifacts = status.artifacts.iter().filter(is_published).filter_map(|artifact| {
         let name = names.get(&artifact.reference).copied().unwrap_or(&artifact.reference);
         Some((artifact.reference.clone(), published_artifact(artifact, name)?))
     });
@@ -39,15 +41,15 @@ fn published_artifact(status: &ArtifactStatus, app_name: &str) -> Option<Artifac
         api::Source::Declared => Source::Declared,
         api::Source::Requested => Source::Requested,
     };
-    let chunks = status.chunks.unwrap_or_default();
+    let total = u32::try_from(status.chunks?.total).ok()?;
     Some(ArtifactProgress {
         phase: Phase::Published,
         digest: Some(status.digest.as_ref()?.parse().ok()?),
         size: status.size?,
-        total: u32::try_from(chunks.total).ok()?,
-        published: u32::try_from(chunks.published).ok()?,
+        total,
+        published: total,
         receipts: u32::try_from(status.receipts).unwrap_or(u32::MAX),
-        target: status.target.clone()?,
+        target: status.target.clone().unwrap_or_default(),
         started: status.started_at.as_ref().map(system_time),
         completed: status.completed_at.as_ref().map(system_time),
         ..ArtifactProgress::new(app_name, source)
@@ -132,13 +134,24 @@ mod tests {
         for phase in ["Pending", "Resolving", "Streaming", "Failed"] {
             let mut artifact = published();
             artifact["phase"] = json!(phase);
+            artifact.as_object_mut().unwrap().remove("completedAt");
             assert!(remembered(&json!({"artifacts": [artifact]})).artifacts.is_empty(), "{phase}");
         }
     }
 
     #[test]
+    fn what_was_published_stays_so_while_it_is_sent_again() {
+        let mut artifact = published();
+        artifact["phase"] = json!("Streaming");
+        artifact["chunks"]["published"] = json!(6);
+        let progress = remembered(&json!({"artifacts": [artifact]}));
+        let artifact = &progress.artifacts["registry.example/wasm/add:1.2"];
+        assert_eq!((artifact.phase, artifact.published, artifact.completed.is_some()), (Phase::Published, 13, true));
+    }
+
+    #[test]
     fn what_cannot_be_told_apart_from_something_else_is_done_anew() {
-        for field in ["digest", "size", "target"] {
+        for field in ["digest", "size", "chunks"] {
             let mut artifact = published();
             artifact.as_object_mut().unwrap().remove(field);
             assert!(remembered(&json!({"artifacts": [artifact]})).artifacts.is_empty(), "{field}");

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt as _, core::error_boundary::InvalidObject, runtime::controller::Action};
 use tracing::{info, warn};
 
@@ -10,7 +11,7 @@ use super::{
     error::{Error, name_of},
     now,
     status::{Author, apply},
-    summary::{Problem, Worker, is_said, summary, unreadable},
+    summary::{Problem, WorkerState, is_said, summary, unreadable},
     watch::Watched,
 };
 use crate::api::{
@@ -50,8 +51,8 @@ async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Resu
     } else {
         context.workers.ensure(&resource).await
     };
-    if let Some(worker) = worker(&resource, &outcome, context.workers.is_running(&uid)) {
-        let part = summary(&resource, &worker, &now());
+    if let Some(state) = state(&resource, &outcome, context.workers.is_running(&uid)) {
+        let part = summary(&resource, &state, &now());
         say(&resource, &part, context).await?;
     }
     outcome?;
@@ -64,13 +65,13 @@ async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Resu
 }
 
 /// What there is to say of the worker; nothing where only the API server is at fault.
-fn worker(resource: &WasmProxy, outcome: &Result<(), Error>, running: bool) -> Option<Worker> {
+fn state(resource: &WasmProxy, outcome: &Result<(), Error>, running: bool) -> Option<WorkerState> {
     match outcome {
-        Ok(()) if resource.spec.suspend => Some(Worker::Suspended),
-        Ok(()) => Some(Worker::Running),
+        Ok(()) if resource.spec.suspend => Some(WorkerState::Suspended),
+        Ok(()) => Some(WorkerState::Running),
         Err(error) => {
             let problem = Problem { reason: error.reason()?, message: error.to_string() };
-            Some(if running { Worker::Outdated(problem) } else { Worker::Absent(problem) })
+            Some(if running { WorkerState::Outdated(problem) } else { WorkerState::Absent(problem) })
         }
     }
 }
@@ -105,21 +106,16 @@ async fn say(resource: &WasmProxy, part: &WasmProxyStatus, context: &Context) ->
     Ok(())
 }
 
-/// A line for each change of `Ready`.
+/// A line for each change of what `Ready` says.
 fn log(before: &WasmProxy, after: &WasmProxy) {
-    let ready = |resource: &WasmProxy| {
-        let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        find(conditions, ConditionType::Ready)
-            .map(|ready| (ready.status.clone(), ready.reason.clone(), ready.message.clone()))
-    };
-    match ready(after) {
-        Some((status, reason, message))
-            if ready(before).map(|(s, r, _)| (s, r)) != Some((status.clone(), reason.clone())) =>
-        {
-            info!(resource = name_of(after), ready = status, reason, message, "Ready has changed");
-        }
-        _ => {}
+    let (Some(now), was) = (ready(after), ready(before)) else { return };
+    if was.is_none_or(|was| (&was.status, &was.reason) != (&now.status, &now.reason)) {
+        info!(resource = name_of(after), reason = now.reason, "Ready is {}: {}", now.status, now.message);
     }
+}
+
+fn ready(resource: &WasmProxy) -> Option<&Condition> {
+    find(&resource.status.as_ref()?.conditions, ConditionType::Ready)
 }
 
 /// An object that cannot be read has a status all the same, for whoever looks at it.

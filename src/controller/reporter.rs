@@ -9,7 +9,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -31,6 +31,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// The time between any two writes, so that what happens in one moment (an artifact that is resolved and then streamed, a
 /// connection made) is one write.
 const MOMENT: Duration = Duration::from_millis(200);
+/// The time between two looks at a progress that moves: thousands of chunks a second are not worth a look each.
+const GLANCE: Duration = Duration::from_millis(50);
 /// Between attempts of a write that fails.
 const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(500))
@@ -98,7 +100,9 @@ impl<B: Board> Reporter<B> {
                 continue;
             }
             tokio::select! {
-                _ = self.progress.changed() => {}
+                _ = self.progress.changed() => {
+                    ending.run_until_cancelled(sleep(GLANCE)).await;
+                }
                 () = look.notified() => self.said = None,
                 () = sleep_until(due.unwrap_or(self.written)), if due.is_some() => {}
                 () = ending.cancelled() => {}
@@ -155,7 +159,7 @@ impl<B: Board> Reporter<B> {
             Err(error) => {
                 let wait = self.retries.next().unwrap_or(INTERVAL);
                 warn!(resource = name_of(&self.known), %error, ?wait, "the status could not be written");
-                tokio::time::sleep(wait).await;
+                sleep(wait).await;
             }
         }
     }

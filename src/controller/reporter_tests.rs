@@ -5,7 +5,7 @@ use std::{
 
 use kube::core::Status;
 use serde_json::json;
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
@@ -146,9 +146,8 @@ async fn a_change_of_phase_is_written_at_once() {
     sleep(HOUR).await;
     for (n, phase) in [Phase::Published, Phase::Pending, Phase::Failed].into_iter().enumerate() {
         scene.worker.send(progress(phase, 1)).unwrap();
-        sleep(Duration::from_millis(1)).await;
+        sleep(MOMENT + GLANCE).await;
         assert_eq!(scene.fake.writes(), 2 + n);
-        sleep(MOMENT).await;
     }
 }
 

@@ -13,7 +13,7 @@ use crate::api::{
 
 /// How it stands with the worker of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Worker {
+pub enum WorkerState {
     /// It runs, and knows what the spec says.
     Running,
     /// It runs, and does not know the latest: this keeps it.
@@ -34,14 +34,14 @@ pub struct Problem {
 }
 
 /// The controller's part of the status.
-pub fn summary(resource: &WasmProxy, worker: &Worker, now: &Time) -> WasmProxyStatus {
+pub fn summary(resource: &WasmProxy, worker: &WorkerState, now: &Time) -> WasmProxyStatus {
     let generation = resource.metadata.generation.unwrap_or_default();
     let before = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let ready = ready(worker, generation, before);
     let mut findings = vec![available(worker)];
     findings.extend(reconciling(&ready));
     findings.extend(stalled(&ready));
-    if let Worker::Absent(_) | Worker::Suspended = worker {
+    if let WorkerState::Absent(_) | WorkerState::Suspended = worker {
         findings.extend(without_worker("no worker runs"));
     }
     findings.insert(0, ready);
@@ -82,27 +82,27 @@ pub fn is_said(part: &WasmProxyStatus, resource: &WasmProxy) -> bool {
         && !transient.into_iter().any(withdrawn)
 }
 
-fn available(worker: &Worker) -> Finding {
+fn available(worker: &WorkerState) -> Finding {
     let about = ConditionType::WorkerAvailable;
     match worker {
-        Worker::Running | Worker::Outdated(_) => {
+        WorkerState::Running | WorkerState::Outdated(_) => {
             finding(about, ConditionStatus::True, Reason::Succeeded, "the worker runs in the controller's process")
         }
-        Worker::Absent(problem) => finding(about, ConditionStatus::False, problem.reason, &problem.message),
-        Worker::Suspended => finding(about, ConditionStatus::False, Reason::Suspended, SUSPENDED),
+        WorkerState::Absent(problem) => finding(about, ConditionStatus::False, problem.reason, &problem.message),
+        WorkerState::Suspended => finding(about, ConditionStatus::False, Reason::Suspended, SUSPENDED),
     }
 }
 
 const SUSPENDED: &str = "nothing is sent until spec.suspend is false";
 
-fn ready(worker: &Worker, generation: i64, conditions: &[Condition]) -> Finding {
+fn ready(worker: &WorkerState, generation: i64, conditions: &[Condition]) -> Finding {
     let about = ConditionType::Ready;
     match worker {
-        Worker::Suspended => finding(about, ConditionStatus::False, Reason::Suspended, SUSPENDED),
-        Worker::Absent(problem) | Worker::Outdated(problem) => {
+        WorkerState::Suspended => finding(about, ConditionStatus::False, Reason::Suspended, SUSPENDED),
+        WorkerState::Absent(problem) | WorkerState::Outdated(problem) => {
             finding(about, ConditionStatus::False, problem.reason, &problem.message)
         }
-        Worker::Running => sum_up(generation, conditions),
+        WorkerState::Running => sum_up(generation, conditions),
     }
 }
 

@@ -29,7 +29,7 @@ fn except(replaced: &Condition) -> Vec<Condition> {
 }
 
 fn summed(conditions: Vec<Condition>) -> Vec<Condition> {
-    summary(&with(conditions), &Worker::Running, &at(100)).conditions
+    summary(&with(conditions), &WorkerState::Running, &at(100)).conditions
 }
 
 fn said(conditions: &[Condition], about: ConditionType) -> Option<(&str, &str)> {
@@ -51,7 +51,7 @@ fn all_is_well_when_all_three_say_so() {
 
 #[test]
 fn a_fresh_object_is_reconciling_and_not_ready() {
-    let conditions = summary(&resource(&json!({})), &Worker::Running, &at(100)).conditions;
+    let conditions = summary(&resource(&json!({})), &WorkerState::Running, &at(100)).conditions;
     assert_eq!(said(&conditions, Ready), Some(("Unknown", "Progressing")));
     assert_eq!(said(&conditions, Reconciling), Some(("True", "Progressing")));
 }
@@ -111,13 +111,13 @@ fn the_broker_comes_before_the_registry_and_that_before_the_artifacts() {
 fn only_what_no_retry_can_mend_is_stalled() {
     let conditions = summed(except(&condition(ArtifactsPublished, False, Reason::UnsupportedArtifact)));
     assert_eq!(said(&conditions, Stalled), Some(("True", "UnsupportedArtifact")));
-    let conditions = summary(&with(vec![]), &Worker::Absent(problem(Reason::InvalidSpec)), &at(100)).conditions;
+    let conditions = summary(&with(vec![]), &WorkerState::Absent(problem(Reason::InvalidSpec)), &at(100)).conditions;
     assert_eq!(said(&conditions, Stalled), Some(("True", "InvalidSpec")));
 }
 
 #[test]
 fn a_suspended_resource_is_not_ready_and_its_worker_knows_nothing() {
-    let conditions = summary(&with(healthy()), &Worker::Suspended, &at(100)).conditions;
+    let conditions = summary(&with(healthy()), &WorkerState::Suspended, &at(100)).conditions;
     assert_eq!(said(&conditions, Ready), Some(("False", "Suspended")));
     assert_eq!(said(&conditions, WorkerAvailable), Some(("False", "Suspended")));
     for about in [BrokerConnected, RegistryReady, ArtifactsPublished] {
@@ -127,7 +127,7 @@ fn a_suspended_resource_is_not_ready_and_its_worker_knows_nothing() {
 
 #[test]
 fn a_worker_that_cannot_start_says_why() {
-    let worker = Worker::Absent(problem(Reason::SecretNotFound));
+    let worker = WorkerState::Absent(problem(Reason::SecretNotFound));
     let conditions = summary(&with(healthy()), &worker, &at(100)).conditions;
     assert_eq!(said(&conditions, Ready), Some(("False", "SecretNotFound")));
     assert_eq!(said(&conditions, WorkerAvailable), Some(("False", "SecretNotFound")));
@@ -137,7 +137,7 @@ fn a_worker_that_cannot_start_says_why() {
 
 #[test]
 fn a_worker_that_goes_on_with_what_it_has_is_available_and_not_ready() {
-    let worker = Worker::Outdated(problem(Reason::SecretNotFound));
+    let worker = WorkerState::Outdated(problem(Reason::SecretNotFound));
     let conditions = summary(&with(healthy()), &worker, &at(100)).conditions;
     assert_eq!(said(&conditions, Ready), Some(("False", "SecretNotFound")));
     assert_eq!(said(&conditions, WorkerAvailable), Some(("True", "Succeeded")));
@@ -147,19 +147,19 @@ fn a_worker_that_goes_on_with_what_it_has_is_available_and_not_ready() {
 #[test]
 fn nothing_is_to_be_written_once_it_has_been() {
     let mut resource = with(healthy());
-    let part = summary(&resource, &Worker::Running, &at(100));
+    let part = summary(&resource, &WorkerState::Running, &at(100));
     assert!(!is_said(&part, &resource));
     let status = resource.status.as_mut().unwrap();
     status.observed_generation = part.observed_generation;
     status.conditions.extend(part.conditions);
-    assert!(is_said(&summary(&resource, &Worker::Running, &at(200)), &resource));
+    assert!(is_said(&summary(&resource, &WorkerState::Running, &at(200)), &resource));
 }
 
 #[test]
 fn a_condition_that_is_over_is_taken_back() {
     for about in [Reconciling, Stalled] {
         let mut resource = with(healthy());
-        let part = summary(&resource, &Worker::Running, &at(100));
+        let part = summary(&resource, &WorkerState::Running, &at(100));
         let status = resource.status.as_mut().unwrap();
         status.observed_generation = part.observed_generation;
         status.conditions.extend(part.conditions.clone());

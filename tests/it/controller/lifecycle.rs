@@ -105,6 +105,24 @@ async fn a_tag_that_moves_is_streamed_again_and_the_resource_stays_ready() {
 }
 
 #[tokio::test]
+async fn another_chunk_size_is_ready_once_everything_is_out_again() {
+    let floor = Floor::start().await;
+    floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
+    let mut listener = floor.listen("line").await;
+    let _controller = floor.controller();
+    floor.apply("line", artifacts(&["wasm/add:1"])).await;
+    floor.until_ready("line").await;
+    assert_eq!(listener.chunks().await, 3);
+
+    let mut larger = artifacts(&["wasm/add:1"]);
+    larger["chunkSize"] = json!(2 * CHUNK);
+    floor.apply("line", larger).await;
+    let status = floor.until_ready("line").await;
+    assert_eq!((status.progress.as_deref(), status.transfers.unwrap().chunks), (Some("2/2"), 3 + 2));
+    assert_eq!(listener.chunks().await, 2);
+}
+
+#[tokio::test]
 async fn a_resource_that_declares_nothing_answers_devices_and_is_ready() {
     let floor = Floor::start().await;
     let _controller = floor.controller();

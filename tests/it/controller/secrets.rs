@@ -1,7 +1,8 @@
 //! Credentials, and what is said where they are missing or wrong.
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use wasmproxy::api::conditions::ConditionType;
+use wasmproxy::api::{RECONCILE_ANNOTATION, conditions::ConditionType};
 
 use super::floor::{CHUNK, Floor, message, says};
 use crate::{
@@ -77,6 +78,21 @@ async fn a_password_that_the_broker_refuses_is_said_and_read_again_once_it_is_co
 
     floor.secret("broker", login("hunter2")).await;
     floor.until_ready("line").await;
+}
+
+#[tokio::test]
+async fn a_secret_that_has_changed_is_read_again_on_request() {
+    let floor = guarded().await;
+    let _controller = floor.controller();
+    floor.secret("broker", login("hunter2")).await;
+    apply(&floor).await;
+    floor.until_ready("line").await;
+
+    floor.secret("broker", login("changed")).await;
+    let annotations = json!({"metadata": {"annotations": {RECONCILE_ANNOTATION: "now"}}});
+    let parameters = PatchParams::default();
+    floor.resources().patch("line", &parameters, &Patch::Merge(annotations)).await.unwrap();
+    floor.until_ready_is("line", "False", "BrokerUnauthorized").await;
 }
 
 #[tokio::test]
