@@ -1,6 +1,7 @@
 //! One connection, from CONNECT to its end.
 
 use std::{
+    convert::Infallible,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -39,15 +40,12 @@ impl Driver {
     /// next one.
     pub async fn run(mut self) -> (Link, Course) {
         let mut connected = None;
-        let fault = match self.go_on(&mut connected).await {
-            Err(fault) => fault,
-            Ok(never) => match never {},
-        };
+        let Err(fault) = self.go_on(&mut connected).await;
         self.link.hang_up();
         (self.link, Course { fault, stood: connected.map(|since: Instant| since.elapsed()) })
     }
 
-    async fn go_on(&mut self, connected: &mut Option<Instant>) -> Result<std::convert::Infallible, Fault> {
+    async fn go_on(&mut self, connected: &mut Option<Instant>) -> Result<Infallible, Fault> {
         let mut max_packet_size = None;
         let mut last_progress = Instant::now();
         // Pings wake us at least this often.

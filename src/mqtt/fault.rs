@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rumqttc_v5::TlsError;
+
 use super::{
     options::MqttOptions,
     state::{ConnectFailure, FailureKind},
@@ -61,13 +63,25 @@ impl Fault {
     /// An I/O error, which TLS failures come as too.
     pub fn from_io(error: &io::Error, stage: Stage) -> Self {
         if let Some(tls) = tls_error(error) {
-            return Self::Tls(tls.to_string());
+            return Self::Tls(tls_advice(tls));
         }
         match stage {
             Stage::Open => Self::Lost(error.to_string()),
             Stage::Opening if error.kind() == io::ErrorKind::TimedOut => Self::NoAnswer,
             Stage::Opening => Self::HungUp,
         }
+    }
+
+    /// A failure of the TLS handshake.
+    pub fn from_tls(error: &TlsError) -> Self {
+        Self::Tls(match error {
+            TlsError::Io(error) => match tls_error(error) {
+                Some(tls) => tls_advice(tls),
+                None => format!("{error}; does this port speak TLS?"),
+            },
+            TlsError::TLS(tls) => tls_advice(tls),
+            other => other.to_string(),
+        })
     }
 
     /// Whether the link can serve for the next connection.
@@ -143,6 +157,30 @@ impl Fault {
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     let inner = error.get_ref()?;
     inner.downcast_ref().or_else(|| tls_error(inner.downcast_ref()?))
+}
+
+/// What TLS says, and what to do about the usual cases.
+fn tls_advice(error: &rustls::Error) -> String {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+    let advice = match error {
+        // A bad signature is that of another authority of the same name.
+        Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
+            "trust the authority that signed its certificate"
+        }
+        Error::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
+            "use the host name in its certificate"
+        }
+        Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+            "its certificate needs to be renewed"
+        }
+        Error::AlertReceived(Alert::CertificateRequired) => "it wants a client certificate",
+        Error::AlertReceived(Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown) => {
+            "it does not trust our client certificate"
+        }
+        Error::InvalidMessage(_) => "does this port speak TLS?",
+        _ => return error.to_string(),
+    };
+    format!("{error}; {advice}")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One type for both versions of the protocol.
 //!
 //! [`Link`] is the half that is driven: events come out of it, one at a time. [`Outlet`] is the half that publishes and
-//! disconnects, from any task. What differs between the versions is in [`v4`](super::v4) and [`v5`](super::v5) and nowhere
+//! disconnects, from any task. What differs between the versions is in `v4` and `v5` and nowhere
 //! else.
 
 use std::time::Duration;

@@ -18,6 +18,7 @@
 //! - `connection`: the task behind it: which version (`version`), how long to wait (`backoff`), how to end.
 //! - `drive`: one connection: CONNECT, SUBSCRIBE, gate open, messages, until it breaks.
 //! - `link`, `v4`, `v5`: one type for the two event loops of rumqttc.
+//! - `delivered`: what arrived at QoS 2 and must not arrive again.
 //! - `fault`: why a link ended, and what it means. `socket`: a TCP stream that notices a dead peer.
 //!
 //! # Who sends again
@@ -36,6 +37,7 @@
 mod backoff;
 mod client;
 mod connection;
+mod delivered;
 mod drive;
 mod error;
 mod fault;

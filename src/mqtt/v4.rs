@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use rumqttc_v4::{
-    AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, NetworkOptions, Outgoing,
-    PersistedAckMode, PersistedPubRel, PersistedRequest, PersistedSession, PublishNotice, PublishNoticeError,
+    AckMode, AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, NetworkOptions,
+    Outgoing, PersistedAckMode, PersistedPubRel, PersistedRequest, PersistedSession, PublishNotice, PublishNoticeError,
     PublishOptions, PublishResult, QoS, SessionStore, SessionStoreError, SessionStoreKey, StateError,
     SubscribeFilterInput, SubscribeReasonCode, TlsConfiguration, Transport, mqttbytes,
 };
 
 use super::{
+    delivered::Delivered,
     error::PublishError,
     fault::{Fault, Stage},
     link::{Beginning, LinkEvent, Unacknowledged},
@@ -26,15 +27,16 @@ pub(super) struct Link {
     events: Box<EventLoop>,
     client: AsyncClient,
     stage: Stage,
+    delivered: Delivered,
     connect_limit: u64,
 }
 
 impl Link {
     pub fn new(settled: &Settled, beginning: Beginning) -> Self {
-        let (client, mut events) = AsyncClient::builder(library_options(settled, beginning)).build();
+        let (client, mut events) = AsyncClient::builder(library_options(settled, beginning)).unbounded().build();
         let connect_limit = u64::from(whole_seconds(settled.options.timeout));
         limit(&mut events, connect_limit);
-        Self { events: Box::new(events), client, stage: Stage::Opening, connect_limit }
+        Self { events: Box::new(events), client, stage: Stage::Opening, delivered: Delivered::default(), connect_limit }
     }
 
     pub fn outlet(&self) -> Outlet {
@@ -62,6 +64,10 @@ impl Link {
     }
 
     pub fn hang_up(&mut self) {
+        // The library has cleaned up already where the connection broke, and loses what it keeps when told twice.
+        if self.stage == Stage::Opening {
+            return;
+        }
         self.events.clean();
         self.reset();
     }
@@ -75,8 +81,11 @@ impl Link {
 
     fn translate(&mut self, event: Event) -> LinkEvent {
         match event {
-            Event::Incoming(Incoming::ConnAck(_)) => {
+            Event::Incoming(Incoming::ConnAck(connack)) => {
                 self.stage = Stage::Open;
+                if !connack.session_present {
+                    self.delivered.forget();
+                }
                 self.events.mqtt_options.clear_session_store();
                 limit(&mut self.events, FLUSH_LIMIT);
                 LinkEvent::Connected { max_packet_size: None }
@@ -84,15 +93,17 @@ impl Link {
             Event::Incoming(Incoming::SubAck(suback)) => {
                 LinkEvent::Subscribed(suback.return_codes.iter().map(denial).collect())
             }
-            Event::Incoming(Incoming::Publish(publish)) => match String::from_utf8(publish.topic.into()) {
-                Ok(topic) => LinkEvent::Message(Message {
-                    topic,
-                    payload: publish.payload,
-                    retain: publish.retain,
-                    properties: Properties::default(),
-                }),
-                Err(_) => LinkEvent::Other,
-            },
+            Event::Incoming(Incoming::Publish(publish)) => {
+                // Only queued: it leaves with the next poll, when the message has been passed on. Acknowledged by the
+                // library itself, a message would be lost if the connection breaks just then.
+                let _ = self.client.try_ack(&publish);
+                let twice = publish.qos == QoS::ExactlyOnce && self.delivered.is_repetition(publish.pkid, publish.dup);
+                if twice { LinkEvent::Other } else { message(publish) }
+            }
+            Event::Incoming(Incoming::PubRel(release)) => {
+                self.delivered.release(release.pkid);
+                LinkEvent::Other
+            }
             Event::Incoming(Incoming::PubAck(_) | Incoming::PubRec(_) | Incoming::PubComp(_))
             | Event::Outgoing(Outgoing::Publish(_)) => LinkEvent::Progress,
             _ => LinkEvent::Other,
@@ -160,8 +171,7 @@ fn library_options(settled: &Settled, beginning: Beginning) -> rumqttc_v4::MqttO
         .set_keep_alive(u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_max_packet_size(options.max_packet_size, options.max_packet_size)
         .set_inflight(options.window)
-        // Publishes are held back by the client; the rest is for those abandoned, and for subscriptions.
-        .set_request_channel_capacity(2 * usize::from(options.window));
+        .set_ack_mode(AckMode::Manual);
     if let Some(tls) = &settled.tls {
         library.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.clone())));
     }
@@ -188,7 +198,7 @@ fn releases(options: &MqttOptions) -> PersistedSession {
         client_id: options.client_id.clone(),
         clean_session: false,
         max_inflight: options.window,
-        ack_mode: PersistedAckMode::Automatic,
+        ack_mode: PersistedAckMode::Manual,
         last_pkid: 0,
         last_puback: 0,
         replay: (1..=options.window).map(|pkid| PersistedRequest::PubRel(PersistedPubRel { pkid })).collect(),
@@ -216,6 +226,18 @@ impl SessionStore for FormerLife {
     }
 }
 
+fn message(publish: rumqttc_v4::Publish) -> LinkEvent {
+    let Ok(topic) = String::from_utf8(publish.topic.into()) else {
+        return LinkEvent::Other;
+    };
+    LinkEvent::Message(Message {
+        topic,
+        payload: publish.payload,
+        retain: publish.retain,
+        properties: Properties::default(),
+    })
+}
+
 fn library_qos(qos: Qos) -> QoS {
     match qos {
         Qos::AtMostOnce => QoS::AtMostOnce,
@@ -235,7 +257,7 @@ fn fault(error: &ConnectionError, stage: Stage) -> Fault {
     match error {
         ConnectionError::Io(error) => Fault::Unreachable(error.to_string()),
         ConnectionError::NetworkTimeout => Fault::NoAnswer,
-        ConnectionError::Tls(error) => Fault::Tls(error.to_string()),
+        ConnectionError::Tls(error) => Fault::from_tls(error),
         ConnectionError::ConnectionRefused(code) => refusal(*code),
         ConnectionError::MqttState(error) => state_fault(error, stage),
         ConnectionError::FlushTimeout => Fault::Unresponsive,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rumqttc_v5::{
-    AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, NetworkOptions, Outgoing,
-    PersistedAckMode, PersistedPubRel, PersistedRequest, PersistedSession, PublishNotice, PublishNoticeError,
+    AckMode, AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, NetworkOptions,
+    Outgoing, PersistedAckMode, PersistedPubRel, PersistedRequest, PersistedSession, PublishNotice, PublishNoticeError,
     PublishOptions, PublishResult, SessionStore, SessionStoreError, SessionStoreKey, StateError, SubscribeFilterInput,
     TlsConfiguration, Transport,
     mqttbytes::{
@@ -17,6 +17,7 @@ use rumqttc_v5::{
 };
 
 use super::{
+    delivered::Delivered,
     error::PublishError,
     fault::{Fault, Stage},
     link::{Beginning, LinkEvent, Unacknowledged},
@@ -33,12 +34,13 @@ pub(super) struct Link {
     events: Box<EventLoop>,
     client: AsyncClient,
     stage: Stage,
+    delivered: Delivered,
 }
 
 impl Link {
     pub fn new(settled: &Settled, beginning: Beginning) -> Self {
-        let (client, events) = AsyncClient::builder(library_options(settled, beginning)).build();
-        Self { events: Box::new(events), client, stage: Stage::Opening }
+        let (client, events) = AsyncClient::builder(library_options(settled, beginning)).unbounded().build();
+        Self { events: Box::new(events), client, stage: Stage::Opening, delivered: Delivered::default() }
     }
 
     pub fn outlet(&self) -> Outlet {
@@ -66,6 +68,10 @@ impl Link {
     }
 
     pub fn hang_up(&mut self) {
+        // The library has cleaned up already where the connection broke, and loses what it keeps when told twice.
+        if self.stage == Stage::Opening {
+            return;
+        }
         self.events.clean();
         self.stage = Stage::Opening;
     }
@@ -74,21 +80,26 @@ impl Link {
         match event {
             Event::Incoming(Incoming::ConnAck(connack)) => {
                 self.stage = Stage::Open;
+                if !connack.session_present {
+                    self.delivered.forget();
+                }
                 self.events.options.clear_session_store();
                 LinkEvent::Connected { max_packet_size: connack.properties.and_then(|p| p.max_packet_size) }
             }
             Event::Incoming(Incoming::SubAck(suback)) => {
                 LinkEvent::Subscribed(suback.return_codes.iter().map(denial).collect())
             }
-            Event::Incoming(Incoming::Publish(publish)) => match String::from_utf8(publish.topic.into()) {
-                Ok(topic) => LinkEvent::Message(Message {
-                    topic,
-                    payload: publish.payload,
-                    retain: publish.retain,
-                    properties: publish.properties.map(properties).unwrap_or_default(),
-                }),
-                Err(_) => LinkEvent::Other,
-            },
+            Event::Incoming(Incoming::Publish(publish)) => {
+                // Only queued: it leaves with the next poll, when the message has been passed on. Acknowledged by the
+                // library itself, a message would be lost if the connection breaks just then.
+                let _ = self.client.try_ack(&publish);
+                let twice = publish.qos == QoS::ExactlyOnce && self.delivered.is_repetition(publish.pkid, publish.dup);
+                if twice { LinkEvent::Other } else { message(publish) }
+            }
+            Event::Incoming(Incoming::PubRel(release)) => {
+                self.delivered.release(release.pkid);
+                LinkEvent::Other
+            }
             Event::Incoming(Incoming::PubAck(_) | Incoming::PubRec(_) | Incoming::PubComp(_))
             | Event::Outgoing(Outgoing::Publish(_)) => LinkEvent::Progress,
             _ => LinkEvent::Other,
@@ -179,8 +190,7 @@ fn library_options(settled: &Settled, beginning: Beginning) -> rumqttc_v5::MqttO
         .set_max_packet_size(u32::try_from(options.max_packet_size).ok())
         .set_receive_maximum(Some(RECEIVE_MAXIMUM))
         .set_outgoing_inflight_upper_limit(options.window)
-        // Publishes are held back by the client; the rest is for those abandoned, and for subscriptions.
-        .set_request_channel_capacity(2 * usize::from(options.window));
+        .set_ack_mode(AckMode::Manual);
     match options.session {
         Session::Persistent { expiry } if beginning == Beginning::Configured => {
             library.set_clean_start(false).set_session_expiry_interval(Some(whole_seconds(expiry)));
@@ -216,7 +226,7 @@ fn former_session(options: &MqttOptions) -> PersistedSession {
         clean_start: false,
         session_expiry_interval: None,
         outgoing_inflight_upper_limit: Some(options.window),
-        ack_mode: PersistedAckMode::Automatic,
+        ack_mode: PersistedAckMode::Manual,
         last_pkid: 0,
         last_puback: 0,
         replay: (1..=releases).map(|pkid| PersistedRequest::PubRel(PersistedPubRel { pkid })).collect(),
@@ -242,6 +252,18 @@ impl SessionStore for FormerLife {
     fn clear<'a>(&'a self, _key: &'a SessionStoreKey) -> StoreFuture<'a, ()> {
         Box::pin(async { Ok(()) })
     }
+}
+
+fn message(publish: mqttbytes::v5::Publish) -> LinkEvent {
+    let Ok(topic) = String::from_utf8(publish.topic.into()) else {
+        return LinkEvent::Other;
+    };
+    LinkEvent::Message(Message {
+        topic,
+        payload: publish.payload,
+        retain: publish.retain,
+        properties: publish.properties.map(properties).unwrap_or_default(),
+    })
 }
 
 fn library_qos(qos: Qos) -> QoS {
@@ -280,7 +302,7 @@ fn fault(error: &ConnectionError, stage: Stage) -> Fault {
     match error {
         ConnectionError::Io(error) => Fault::Unreachable(error.to_string()),
         ConnectionError::Timeout(_) => Fault::NoAnswer,
-        ConnectionError::Tls(error) => Fault::Tls(error.to_string()),
+        ConnectionError::Tls(error) => Fault::from_tls(error),
         ConnectionError::ConnectionRefused(code) => refusal(*code),
         ConnectionError::MqttState(error) => state_fault(error, stage),
         ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout => Fault::Finished,

@@ -8,8 +8,8 @@
 mod admission;
 mod lab;
 mod modules;
+mod mqtt;
 mod old_device;
 mod registry;
-mod servers;
 mod standalone;
 mod worker;

@@ -4,6 +4,7 @@ mod auth;
 mod faults;
 mod odd;
 mod pull;
+mod servers;
 
 use wasmproxy::{
     digest::Digest,

@@ -11,13 +11,13 @@ use wasmproxy::{
     tls::{Identity, TlsOptions},
 };
 
-use super::{WASM, manifest, module, options, pull, refusal, registry};
-use crate::servers::{
+use super::servers::{
     certificates::Authority,
     registry::{Serving, Storage},
     stand_in::{Seen, StandIn, header},
     token::serve_tokens,
 };
+use super::{WASM, manifest, module, options, pull, refusal, registry};
 
 /// `user:secret`.
 const USER: &str = "Basic dXNlcjpzZWNyZXQ=";

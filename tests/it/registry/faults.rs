@@ -4,8 +4,8 @@ use std::{fs, io::Write};
 
 use wasmproxy::{digest::Digest, registry::RegistryError};
 
+use super::servers::{fault::FaultProxy, registry::Storage};
 use super::{WASM, module, pull, read, registry, resolve};
-use crate::servers::{fault::FaultProxy, registry::Storage};
 
 const SIZE: usize = 4 << 20;
 

@@ -6,8 +6,8 @@ use wasmproxy::{
     registry::{Registry, RegistryError, RegistryOptions, Unsupported},
 };
 
+use super::servers::{fault::FaultProxy, registry::Storage};
 use super::{WASM, module, options, pull, read, refusal, registry, resolve};
-use crate::servers::{fault::FaultProxy, registry::Storage};
 
 #[tokio::test]
 async fn a_module_is_resolved_by_tag_and_read_in_two_requests_and_small_pieces() {
