@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod crd;
+mod fetch;
 mod worker;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Command {
     /// Serve one channel without Kubernetes, as the environment says.
     #[command(after_long_help = worker::ENVIRONMENT)]
     Worker,
+    Fetch(Box<fetch::FetchArgs>),
     /// Print the definition of the `WasmProxy` resource, for kubectl apply.
     Crd,
 }
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
     let Cli { command, logs } = Cli::parse();
     match command {
         Command::Worker => worker::run(&logs),
+        Command::Fetch(args) => fetch::run(&args, &logs),
         Command::Crd => crd::run(),
     }
 }

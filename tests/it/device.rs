@@ -1,6 +1,7 @@
 //! The `device` room against a real mosquitto. What is at the other end is played by a [`Script`]: the tests here are about
 //! what a device does, whatever it hears. The worker itself is tested elsewhere.
 
+mod command;
 mod fetch;
 mod script;
 mod trouble;
