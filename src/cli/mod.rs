@@ -42,6 +42,7 @@ enum Command {
 
 /// Where log lines go is standard error, always.
 #[derive(Args)]
+#[command(next_help_heading = "Logging")]
 struct LogArgs {
     /// How log lines are written
     #[arg(long, global = true, env = "WASMPROXY_LOG_FORMAT", value_enum, ignore_case = true, default_value_t)]
