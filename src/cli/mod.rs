@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod controller;
 mod crd;
 mod fetch;
 mod worker;
@@ -32,6 +33,9 @@ Exit codes:
 /// In the order of the help: what serves first, then what asks, then what prints.
 #[derive(Subcommand)]
 enum Command {
+    /// Serve the channels of all `WasmProxy` resources in a Kubernetes cluster.
+    #[command(after_long_help = controller::DETAILS)]
+    Controller(controller::ControllerArgs),
     /// Serve one channel without Kubernetes, as the environment says.
     #[command(after_long_help = worker::ENVIRONMENT)]
     Worker,
@@ -60,6 +64,7 @@ pub fn main() -> ExitCode {
     // `parse` ends the process itself: with 2 after a usage error, with 0 after `--help` and `--version`.
     let Cli { command, logs } = Cli::parse();
     match command {
+        Command::Controller(args) => controller::run(&args, &logs),
         Command::Worker => worker::run(&logs),
         Command::Fetch(args) => fetch::run(&args, &logs),
         Command::Crd => crd::run(),
