@@ -2,6 +2,7 @@
 
 mod controller;
 mod crd;
+mod fetch;
 mod worker;
 
 use std::process::ExitCode;
@@ -38,12 +39,14 @@ enum Command {
     /// Serve one channel without Kubernetes, as the environment says.
     #[command(after_long_help = worker::ENVIRONMENT)]
     Worker,
+    Fetch(Box<fetch::FetchArgs>),
     /// Print the definition of the `WasmProxy` resource, for kubectl apply.
     Crd,
 }
 
 /// Where log lines go is standard error, always.
 #[derive(Args)]
+#[command(next_help_heading = "Logging")]
 struct LogArgs {
     /// How log lines are written
     #[arg(long, global = true, env = "WASMPROXY_LOG_FORMAT", value_enum, ignore_case = true, default_value_t)]
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
     match command {
         Command::Controller(args) => controller::run(&args, &logs),
         Command::Worker => worker::run(&logs),
+        Command::Fetch(args) => fetch::run(&args, &logs),
         Command::Crd => crd::run(),
     }
 }

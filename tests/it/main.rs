@@ -7,6 +7,7 @@
 
 mod admission;
 mod controller;
+mod device;
 mod lab;
 mod modules;
 mod mqtt;
