@@ -53,20 +53,21 @@ impl Tracker {
         });
     }
 
-    /// It waits for its turn; what was published stays so until its turn comes.
+    /// A device asked for it, and it waits for its turn.
     pub(super) fn pending(&self, reference: &Reference, app_name: &str) {
         self.artifact_mut(reference, app_name, |artifact| {
-            if artifact.phase == Phase::Failed {
+            if artifact.phase == Phase::Failed && artifact.source == Source::Requested {
                 (artifact.phase, artifact.failure) = (Phase::Pending, None);
             }
         });
         self.update(Progress::forget_old_requests);
     }
 
-    /// The registry is asked what it is.
+    /// The registry is asked what it is. What is published stays so until something else is streamed, and what failed
+    /// until something better is known: else each attempt would unsettle whoever watches.
     pub(super) fn resolving(&self, reference: &Reference, app_name: &str) {
         self.artifact_mut(reference, app_name, |artifact| {
-            if artifact.phase != Phase::Published {
+            if artifact.phase == Phase::Pending {
                 artifact.phase = Phase::Resolving;
             }
         });
@@ -157,7 +158,7 @@ impl Tracker {
     /// It was broken off by our own doing, and waits again.
     pub(super) fn broken_off(&self, reference: &Reference, app_name: &str) {
         self.artifact_mut(reference, app_name, |artifact| {
-            if artifact.phase != Phase::Published {
+            if matches!(artifact.phase, Phase::Resolving | Phase::Streaming) {
                 artifact.phase = Phase::Pending;
             }
         });

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use kube::{Api, Client, ResourceExt as _, runtime::reflector::Store};
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info, warn};
+use tracing::{error, info, info_span, warn};
 
 use super::board::StatusBoard;
 use crate::{
@@ -142,7 +142,7 @@ impl Running {
     fn start(resource: &Arc<WasmProxy>, config: WorkerConfig, board: StatusBoard) -> Self {
         let name = name_of(resource);
         info!(resource = name, generation = config.generation, broker = %config.broker.url, "worker starts");
-        let worker = Worker::start(config.clone(), memory(resource));
+        let worker = info_span!("worker", resource = name).in_scope(|| Worker::start(config.clone(), memory(resource)));
         let (look, ending) = (Arc::new(Notify::new()), CancellationToken::new());
         let reporter = Reporter::new(board, worker.progress(), resource.clone());
         let reporter = tokio::spawn(report(reporter, name.clone(), look.clone(), ending.clone()));
