@@ -1,1 +1,7 @@
-//! Logs and probes.
+//! What a running program says of itself, to people and to whoever runs it.
+//!
+//! - [`logs`]: lines on standard error, for people or as JSON;
+//! - [`probes`]: HTTP for those who ask whether it is alive and ready.
+
+pub mod logs;
+pub mod probes;

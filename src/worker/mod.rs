@@ -1,1 +1,92 @@
 //! One channel: requests in, transfers, chunks out, progress.
+//!
+//! A [`Worker`] is told what to do by a [`WorkerConfig`], whoever makes it: the environment, the controller, or a
+//! resource that the worker watches. It reports by a [`Progress`], which is its memory when it starts again.
+//!
+//! Inside, from the outside in:
+//!
+//! - `supervisor`: opens the channel, and opens it anew when another connection is needed;
+//! - `channel`: the one task that decides: hears requests, begins passes, says why not;
+//! - `schedule`, `declared`, `pull`: what goes next, pure but for the clock;
+//! - `delivery`, `pass`, `publisher`, `source`: a module on its way from the registry to the broker's
+//!   acknowledgement, one encoded chunk at a time, within one budget for all;
+//! - `tracker`: the one place that changes the progress.
+
+mod allow;
+mod channel;
+mod config;
+mod declared;
+mod delivery;
+mod link;
+mod notices;
+mod pace;
+mod pass;
+mod progress;
+mod publisher;
+mod pull;
+mod receipts;
+mod schedule;
+mod seats;
+mod source;
+mod supervisor;
+mod tracker;
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+use tracing::Instrument as _;
+
+pub use allow::{AllowList, InvalidPattern};
+pub use config::{Artifact, BrokerConfig, WorkerConfig};
+pub use progress::{
+    ArtifactProgress, Failure, FailureReason, MAX_REQUESTED, Phase, Progress, RegistryState, Source, Totals,
+};
+
+use crate::mqtt::SessionEnd;
+use tracker::Tracker;
+
+/// A running worker.
+pub struct Worker {
+    config: watch::Sender<WorkerConfig>,
+    progress: watch::Receiver<Progress>,
+    stop: oneshot::Sender<SessionEnd>,
+    task: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a worker; `memory` is what an earlier one reported, or nothing.
+    ///
+    /// What it logs is within the caller's span. What is wrong with the configuration shows in the progress. A worker that is dropped stops, and keeps its
+    /// session with the broker.
+    pub fn start(config: WorkerConfig, memory: Progress) -> Self {
+        let tracker = Tracker::new(memory);
+        let progress = tracker.subscribe();
+        let (config, configured) = watch::channel(config);
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(supervisor::supervise(configured, tracker, stopped).in_current_span());
+        Self { config, progress, stop, task }
+    }
+
+    /// Tells the worker to do something else. Passes that the change does not touch go on.
+    pub fn reconfigure(&self, config: WorkerConfig) {
+        self.config.send_if_modified(|current| {
+            let changed = *current != config;
+            *current = config;
+            changed
+        });
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Finishes the chunks in flight, ends or keeps the MQTT session, and ends, within 5 s.
+    pub async fn stop(self, end: SessionEnd) {
+        let _ = self.stop.send(end);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the worker broke down");
+        }
+    }
+}

@@ -3,6 +3,16 @@
 //! [`lab`] starts the servers; every other module is about one room of the crate.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper that cannot go on fails its test, and says where")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
+mod admission;
+mod controller;
+mod device;
 mod examples;
 mod lab;
+mod modules;
+mod mqtt;
+mod old_device;
+mod registry;
+mod standalone;
+mod worker;

@@ -111,6 +111,16 @@ impl Registry {
         self.client().push(&reference, layers, config, &self.auth(), None).await.unwrap();
     }
 
+    /// Changes the last byte of a blob where it is kept: the registry goes on serving it under the old digest.
+    pub fn corrupt(&self, digest: Digest) {
+        let hex = digest.hex();
+        let blob = format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+        let path = self.dir.path().join(blob);
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+
     /// A client with what it takes to reach this registry.
     pub fn client(&self) -> Client {
         install_provider();

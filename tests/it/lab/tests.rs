@@ -67,7 +67,6 @@ async fn a_broker_that_was_killed_comes_back_on_its_port_with_another_password()
     assert_eq!((broker.port(), broker.url()), (port, url));
     assert!(connects(&broker, Some(("worker", "new")), None).await);
     assert!(!connects(&broker, Some(("worker", "old")), None).await);
-    assert!(broker.server().log().contains("mosquitto version"));
 }
 
 #[tokio::test]

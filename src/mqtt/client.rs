@@ -1,0 +1,144 @@
+//! The handle that everybody holds.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tracing::Instrument as _;
+
+use super::{
+    connection::Connection,
+    error::{ConfigError, PublishError},
+    link::Unacknowledged,
+    message::{Ack, Message, Publish},
+    options::MqttOptions,
+    shared::{Gate, InFlight, Shared, Way},
+    state::ConnectionState,
+};
+
+/// Messages that wait for the application before the connection waits too.
+const MESSAGES: usize = 16;
+
+/// What the broker shall do with our session when we go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Keep it for as long as agreed: somebody will be back under this client id.
+    Keep,
+    /// Forget it, with all that waits in it.
+    Discard,
+}
+
+/// An order to end the connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    pub end: SessionEnd,
+    pub deadline: Instant,
+}
+
+/// A handle to a connection, cheap to clone. When the last one is dropped, the connection says DISCONNECT and ends; the
+/// broker keeps a persistent session.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    stop: Arc<watch::Sender<Option<Stop>>>,
+    max_packet_size: usize,
+}
+
+/// Begins to connect and returns at once; from now on a task of its own keeps the connection up. Messages for the
+/// subscriptions come out of the receiver. Take them promptly: where they pile up the connection waits, keep-alive included.
+/// A receiver that is dropped means that nobody cares for messages.
+///
+/// # Errors
+/// Only where no connection can ever come of the options. What goes wrong on the network shows in [`Client::state`].
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn connect(options: MqttOptions) -> Result<(Client, mpsc::Receiver<Message>), ConfigError> {
+    let settled = options.settle()?;
+    let shared = Arc::new(Shared::new(settled.options.window));
+    let (messages, receiver) = mpsc::channel(MESSAGES);
+    let (stop, stopped) = watch::channel(None);
+    let max_packet_size = settled.options.max_packet_size;
+    tokio::spawn(Connection::new(settled, shared.clone(), messages, stopped).run().in_current_span());
+    Ok((Client { shared, stop: Arc::new(stop), max_packet_size }, receiver))
+}
+
+impl Client {
+    /// Publishes and waits until the broker has acknowledged: with PUBACK at QoS 1, PUBCOMP at QoS 2; at QoS 0 until the
+    /// message is written to the socket. What is not acknowledged when a connection breaks is sent again on the next.
+    ///
+    /// At most [`MqttOptions::window`] publishes are in flight; others wait their turn. Messages go out in the order in which
+    /// these futures are first polled; a connection that breaks may change the order of those in flight.
+    ///
+    /// Dropping the future abandons the message: it may have been sent, and is not sent again after the next loss of the
+    /// connection.
+    ///
+    /// # Errors
+    /// Only where waiting and sending again cannot help.
+    pub async fn publish(&self, publish: Publish) -> Result<Ack, PublishError> {
+        publish.check()?;
+        let _permit = self.shared.window.acquire().await.map_err(|_| PublishError::Closed)?;
+        let mut gate = self.shared.gate.subscribe();
+        loop {
+            let handed_over = {
+                let _turn = self.shared.turn.lock().await;
+                let way = way_out(&mut gate).await?;
+                self.check_size(&publish, &way)?;
+                way.outlet.publish(&publish).await
+            };
+            let outcome = match handed_over {
+                Ok(receipt) => {
+                    let in_flight = InFlight::new(&self.shared);
+                    let outcome = receipt.acknowledged().await;
+                    in_flight.done();
+                    outcome
+                }
+                Err(lost) => Err(lost),
+            };
+            match outcome {
+                Ok(ack) => return Ok(ack),
+                Err(Unacknowledged::Refused(error)) => return Err(error),
+                // The gate has been shut since, or is about to be: the way that failed is not taken again.
+                Err(Unacknowledged::Lost) => gate.changed().await.map_err(|_| PublishError::Closed)?,
+            }
+        }
+    }
+
+    fn check_size(&self, publish: &Publish, way: &Way) -> Result<(), PublishError> {
+        let size = way.outlet.packet_size(publish);
+        let limit = way.max_packet_size.min(self.max_packet_size);
+        if size > limit { Err(PublishError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    /// Where the connection stands, now and later.
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared.state.subscribe()
+    }
+
+    /// Ends the connection: waits for the acknowledgement of what is in flight, says DISCONNECT, and returns when all is
+    /// over, after `within` at the latest. Publishes that have not been sent by then end with [`PublishError::Closed`], and so
+    /// do all later ones. Called again, it waits for the end that was ordered first.
+    ///
+    /// [`SessionEnd::Discard`] takes another connection on MQTT 3.1.1, and where none stands; where that cannot be had
+    /// `within` the time, the broker keeps the session.
+    pub async fn disconnect(&self, end: SessionEnd, within: Duration) {
+        let stop = Stop { end, deadline: Instant::now() + within };
+        self.stop.send_if_modified(|ordered| {
+            let first = ordered.is_none();
+            ordered.get_or_insert(stop);
+            first
+        });
+        // An error means that the task is gone, which is what we wait for.
+        let _ = self.state().wait_for(|state| *state == ConnectionState::Closed).await;
+    }
+}
+
+/// Waits for a connection.
+async fn way_out(gate: &mut watch::Receiver<Gate>) -> Result<Way, PublishError> {
+    match gate.wait_for(|gate| !matches!(gate, Gate::Shut)).await.as_deref() {
+        Ok(Gate::Open(way)) => Ok(way.clone()),
+        _ => Err(PublishError::Closed),
+    }
+}

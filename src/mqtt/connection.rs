@@ -1,0 +1,206 @@
+//! From one connection to the next: the version to speak, the pause before, and the end.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::{Instrument as _, debug, info, warn};
+
+use super::{
+    backoff::{Backoff, STABLE},
+    client::{SessionEnd, Stop},
+    drive::{Course, Driver},
+    fault::Fault,
+    link::{Beginning, Link, LinkEvent, Outlet},
+    message::Message,
+    options::{MqttOptions, Session, Settled},
+    shared::{Gate, Shared},
+    state::ConnectionState,
+    version::{Verdict, Version, VersionChoice},
+};
+
+/// How long we wait for acknowledgements where nobody is left who could say.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The task that keeps a connection up.
+///
+/// It never touches a link that is being driven: that one is in a task of its own, which ends when its connection does. So
+/// this task is free to listen for orders at any time, and abandons a driver only when its link is of no use any more.
+pub(super) struct Connection {
+    settled: Settled,
+    options: Arc<MqttOptions>,
+    shared: Arc<Shared>,
+    messages: mpsc::Sender<Message>,
+    stop: watch::Receiver<Option<Stop>>,
+    choice: VersionChoice,
+    backoff: Backoff,
+    /// What outlived the last connection.
+    link: Option<Link>,
+}
+
+type Driving = JoinHandle<(Link, Course)>;
+
+impl Connection {
+    pub fn new(
+        settled: Settled,
+        shared: Arc<Shared>,
+        messages: mpsc::Sender<Message>,
+        stop: watch::Receiver<Option<Stop>>,
+    ) -> Self {
+        let choice = VersionChoice::new(settled.options.version);
+        let options = Arc::new(settled.options.clone());
+        Self { settled, options, shared, messages, stop, choice, backoff: Backoff::default(), link: None }
+    }
+
+    pub async fn run(mut self) {
+        loop {
+            let link = self.take_link();
+            let outlet = link.outlet();
+            let mut driving = self.drive(link);
+            let pause = tokio::select! {
+                ended = &mut driving => match ended {
+                    Ok((link, course)) => self.learn(link, &course),
+                    Err(panic) => self.recover(&panic.to_string()),
+                },
+                stop = ordered(&mut self.stop) => {
+                    self.end(stop, driving, &outlet).await;
+                    break;
+                }
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                stop = ordered(&mut self.stop) => {
+                    self.discard_where_ordered(stop, None).await;
+                    break;
+                }
+            }
+        }
+        info!(broker = %self.options.url, "closed the connection");
+    }
+
+    /// The link for the next connection: the last one, if it speaks the version wanted and holds nothing that nobody waits
+    /// for.
+    fn take_link(&mut self) -> Link {
+        let version = self.choice.next();
+        let abandoned = self.shared.take_abandoned();
+        match self.link.take() {
+            Some(link) if link.version() == version && !abandoned => link,
+            _ => Link::new(version, &self.settled, Beginning::Configured),
+        }
+    }
+
+    fn drive(&self, link: Link) -> Driving {
+        debug!(broker = %self.options.url, version = %link.version(), "connecting");
+        let driver = Driver {
+            link,
+            options: self.options.clone(),
+            shared: self.shared.clone(),
+            messages: self.messages.clone(),
+        };
+        tokio::spawn(driver.run().in_current_span())
+    }
+
+    /// Draws the lessons of a connection that ended, and says how long to wait.
+    fn learn(&mut self, link: Link, course: &Course) -> Duration {
+        self.shared.turn_gate(Gate::Shut);
+        self.choice.learn(if course.stood.is_some() { Verdict::Spoken } else { course.fault.verdict() });
+        if course.fault.spares_link() {
+            self.link = Some(link);
+        }
+        self.pause(&course.fault, course.stood)
+    }
+
+    /// The library has panicked: what it held is lost, and sent again.
+    fn recover(&mut self, panic: &str) -> Duration {
+        self.shared.turn_gate(Gate::Shut);
+        self.pause(&Fault::Unusable(panic.to_owned()), None)
+    }
+
+    fn pause(&mut self, fault: &Fault, stood: Option<Duration>) -> Duration {
+        if stood.is_some_and(|stood| stood >= STABLE) {
+            self.backoff.reset();
+        }
+        let pause = self.backoff.fail(fastrand::f64());
+        let failure = fault.describe(&self.options);
+        let broker = &self.options.url;
+        // One line tells people what is wrong; further attempts that end the same way tell nothing new.
+        if self.shared.state.borrow().fails_by(failure.kind) {
+            debug!(%broker, kind = ?failure.kind, ?pause, "{}", failure.message);
+        } else {
+            warn!(%broker, kind = ?failure.kind, ?pause, "{}", failure.message);
+        }
+        self.shared
+            .state
+            .send_replace(ConnectionState::Connecting { failure: Some(failure), attempts: self.backoff.failures() });
+        pause
+    }
+
+    /// Ends a connection that stands or is coming about.
+    async fn end(&mut self, stop: Stop, mut driving: Driving, outlet: &Outlet) {
+        let connected = matches!(*self.shared.gate.borrow(), Gate::Open(_));
+        // Publishes that wait for the gate give up, and with it their permits; when all permits are back, nothing is in
+        // flight.
+        self.shared.turn_gate(Gate::Closed);
+        let said = if connected {
+            timeout_at(stop.deadline, self.say_goodbye(&mut driving, outlet, stop)).await.unwrap_or_default()
+        } else {
+            None
+        };
+        driving.abort();
+        self.discard_where_ordered(stop, said).await;
+    }
+
+    /// Waits for what is in flight, then for DISCONNECT; says in which version it was said.
+    async fn say_goodbye(&self, driving: &mut Driving, outlet: &Outlet, stop: Stop) -> Option<Version> {
+        let ended = tokio::select! {
+            ended = &mut *driving => ended,
+            _ = self.shared.window.acquire_many(self.shared.window_size) => {
+                outlet.disconnect(stop.end == SessionEnd::Discard, stop.deadline.duration_since(Instant::now()));
+                driving.await
+            }
+        };
+        let (link, course) = ended.ok()?;
+        (course.fault == Fault::Finished).then(|| link.version())
+    }
+
+    /// Ends the session at the broker, where that is ordered and DISCONNECT (said in the given version) has not done it.
+    async fn discard_where_ordered(&mut self, stop: Stop, said: Option<Version>) {
+        let unwanted = stop.end == SessionEnd::Discard && matches!(self.options.session, Session::Persistent { .. });
+        if !unwanted || said == Some(Version::V5) {
+            return;
+        }
+        // What lives in the old link would be sent on a connection that must not send anything.
+        self.link = None;
+        let mut link = Link::new(said.unwrap_or(self.choice.next()), &self.settled, Beginning::Clean);
+        if timeout_at(stop.deadline, connect_and_leave(&mut link)).await.is_err() {
+            warn!(broker = %self.options.url, "could not end the session in time: the broker keeps it");
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// However it comes about, nobody waits for a connection that nobody keeps up.
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// Connects and disconnects, which on a clean session leaves nothing behind.
+async fn connect_and_leave(link: &mut Link) {
+    while let Ok(event) = link.next().await {
+        if matches!(event, LinkEvent::Connected { .. }) {
+            link.outlet().disconnect(true, FAREWELL);
+        }
+    }
+}
+
+/// Waits for the order to end. That nobody is left who could give it is one too.
+async fn ordered(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
+    match stop.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(stop)) => *stop,
+        _ => Stop { end: SessionEnd::Keep, deadline: Instant::now() + FAREWELL },
+    }
+}

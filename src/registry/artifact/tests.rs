@@ -1,0 +1,174 @@
+use serde_json::json;
+
+use super::*;
+
+const TAR: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+fn descriptor(media_type: &str) -> serde_json::Value {
+    json!({ "mediaType": media_type, "digest": Digest::of(media_type.as_bytes()), "size": 100 })
+}
+
+fn layer_of(layers: &[&str]) -> Result<Layer, Unsupported> {
+    layer_in(&json!({
+        "schemaVersion": 2,
+        "config": descriptor("application/vnd.oci.empty.v1+json"),
+        "layers": layers.iter().map(|layer| descriptor(layer)).collect::<Vec<_>>(),
+    }))
+}
+
+fn layer_in(manifest: &serde_json::Value) -> Result<Layer, Unsupported> {
+    match Manifest::parse(manifest.to_string().as_bytes(), None)? {
+        Manifest::Image(image) => select_layer(&image),
+        Manifest::Index(_) => Err(Unsupported::NestedIndex),
+    }
+}
+
+/// An index of `os/architecture` entries; the digest of each is that of its name.
+fn entry_of(platforms: &[&str]) -> Result<Digest, Unsupported> {
+    let manifests: Vec<_> = platforms
+        .iter()
+        .map(|platform| {
+            let mut entry = descriptor(MANIFEST_TYPES[0]);
+            entry["digest"] = json!(Digest::of(platform.as_bytes()));
+            if let Some((os, architecture)) = platform.split_once('/') {
+                entry["platform"] = json!({ "os": os, "architecture": architecture });
+            }
+            entry
+        })
+        .collect();
+    let index = json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
+    match Manifest::parse(index.as_bytes(), Some(INDEX_TYPES[0]))? {
+        Manifest::Index(index) => select_entry(&index),
+        Manifest::Image(_) => Err(Unsupported::NotAManifest),
+    }
+}
+
+#[test]
+fn each_raw_layer_type_is_a_module() {
+    for raw in RAW_LAYER_TYPES {
+        let layer = layer_of(&[raw]).unwrap();
+        assert_eq!(layer, Layer { digest: Digest::of(raw.as_bytes()), size: 100, media_type: raw.to_owned() });
+    }
+}
+
+#[test]
+fn one_raw_layer_is_chosen_whatever_lies_beside_it() {
+    for others in [[TAR, "text/plain"], ["application/vnd.fermyon.spin.data", DOCKER_TAR]] {
+        let layer = layer_of(&[others[0], "application/wasm", others[1]]).unwrap();
+        assert_eq!(layer.media_type, "application/wasm");
+    }
+}
+
+#[test]
+fn a_media_type_may_carry_parameters() {
+    assert!(layer_of(&["application/wasm; version=1", "text/plain"]).is_ok());
+}
+
+#[test]
+fn a_single_layer_of_any_other_type_is_left_to_its_bytes() {
+    assert_eq!(layer_of(&["application/octet-stream"]).unwrap().media_type, "application/octet-stream");
+}
+
+#[test]
+fn tar_layers_are_refused_with_what_was_seen() {
+    for tar in [TAR, DOCKER_TAR, "application/vnd.oci.image.layer.v1.tar", "application/x-tar"] {
+        let error = layer_of(&[tar]).unwrap_err();
+        assert!(matches!(&error, Unsupported::TarLayers(_)) && error.to_string().contains(tar), "{error}");
+    }
+}
+
+#[test]
+fn what_is_ambiguous_is_refused_with_what_was_seen() {
+    for layers in [&["application/wasm", "application/vnd.wasm.content.layer.v1+wasm"][..], &["a/b", "c/d"]] {
+        let error = layer_of(layers).unwrap_err();
+        assert!(matches!(error, Unsupported::NotOneModule(_)));
+        assert!(layers.iter().all(|layer| error.to_string().contains(layer)), "{error}");
+    }
+    assert_eq!(layer_of(&[]).unwrap_err(), Unsupported::NotOneModule(Seen("none".to_owned())));
+}
+
+#[test]
+fn a_hostile_manifest_does_not_fill_the_message() {
+    let names: Vec<_> = (0..1000).map(|i| format!("{i}\u{1b}[2J/{}", "x".repeat(1000))).collect();
+    let error = layer_of(&names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_err().to_string();
+    assert!(error.len() < 1000 && !error.contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn a_layer_too_small_for_a_preamble_is_no_module() {
+    let mut layer = descriptor("application/wasm");
+    layer["size"] = json!(7);
+    let config = descriptor("application/vnd.wasm.config.v0+json");
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
+    assert_eq!(layer_in(&manifest), Err(Unsupported::NotWasm));
+}
+
+#[test]
+fn a_digest_of_another_algorithm_is_refused() {
+    let mut layer = descriptor("application/wasm");
+    layer["digest"] = json!(format!("sha512:{}", "0".repeat(128)));
+    let config = descriptor("application/vnd.wasm.config.v0+json");
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
+    assert_eq!(layer_in(&manifest), Err(Unsupported::Digest));
+}
+
+#[test]
+fn an_index_leads_to_its_wasm_entry_best_system_first() {
+    let chosen = |platforms: &[&str]| entry_of(platforms).unwrap();
+    assert_eq!(chosen(&["wasi/wasm", "wasip1/wasm", "wasip2/wasm", "linux/amd64"]), Digest::of(b"wasip2/wasm"));
+    assert_eq!(chosen(&["linux/amd64", "wasi/wasm", "wasip1/wasm32"]), Digest::of(b"wasip1/wasm32"));
+    assert_eq!(chosen(&["unknown/unknown", "wasi/wasm"]), Digest::of(b"wasi/wasm"));
+}
+
+#[test]
+fn an_index_leads_to_its_only_entry() {
+    for only in ["linux/amd64", "no platform"] {
+        assert_eq!(entry_of(&[only]), Ok(Digest::of(only.as_bytes())));
+    }
+}
+
+#[test]
+fn an_index_without_a_wasm_entry_is_refused_with_its_platforms() {
+    let error = entry_of(&["linux/amd64", "linux/wasm", "wasip2/arm64", "none"]).unwrap_err();
+    assert!(error.to_string().contains("linux/amd64, linux/wasm, wasip2/arm64, unknown"), "{error}");
+    assert_eq!(entry_of(&[]).unwrap_err(), Unsupported::NoWasmPlatform(Seen("none".to_owned())));
+}
+
+#[test]
+fn both_families_of_media_types_are_understood() {
+    let config = descriptor("application/vnd.docker.container.image.v1+json");
+    for (index, image) in INDEX_TYPES.into_iter().zip(MANIFEST_TYPES) {
+        let json = json!({ "schemaVersion": 2, "mediaType": index, "manifests": [] }).to_string();
+        assert!(matches!(Manifest::parse(json.as_bytes(), Some(index)), Ok(Manifest::Index(_))));
+        let json = json!({ "schemaVersion": 2, "mediaType": image, "config": config, "layers": [] }).to_string();
+        assert!(matches!(Manifest::parse(json.as_bytes(), Some(image)), Ok(Manifest::Image(_))));
+        assert!(ACCEPT.contains(index) && ACCEPT.contains(image));
+    }
+}
+
+#[test]
+fn a_document_that_can_be_read_two_ways_is_refused() {
+    let config = descriptor("application/vnd.oci.empty.v1+json");
+    let both = json!({ "schemaVersion": 2, "config": config, "layers": [], "manifests": [] }).to_string();
+    let image = json!({ "schemaVersion": 2, "config": config, "layers": [] }).to_string();
+    let lying = json!({ "schemaVersion": 2, "mediaType": INDEX_TYPES[0], "config": config, "layers": [] }).to_string();
+    let lying_type = Some("application/vnd.oci.image.index.v1+json; charset=utf-8");
+    for (json, content_type) in [(&both, None), (&lying, None), (&image, lying_type)] {
+        let refused = Manifest::parse(json.as_bytes(), content_type);
+        assert_eq!(refused.err(), Some(Unsupported::NotAManifest), "{json}");
+    }
+    for json in ["", "[]", "{}", r#"{"schemaVersion": 1, "fsLayers": []}"#] {
+        assert_eq!(Manifest::parse(json.as_bytes(), None).err(), Some(Unsupported::NotAManifest), "{json}");
+    }
+}
+
+#[test]
+fn modules_and_components_begin_as_they_should() {
+    assert!(may_be_wasm(b"\0asm\x01\0\0\0 and more"));
+    assert!(may_be_wasm(b"\0asm\x0d\0\x01\0"));
+    assert!(may_be_wasm(b"\0as") && may_be_wasm(b""));
+    for other in [&b"\x7fELF"[..], b"\0asm\x01\0\x01\0", b"\0asm\x0d\0\0\0", b"\0asm\x02", b"{"] {
+        assert!(!may_be_wasm(other), "{other:?}");
+    }
+}

@@ -1,0 +1,140 @@
+//! What devices say, and what becomes of it.
+
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::{
+    super::{
+        notices::notice,
+        progress::Source,
+        pull::Pull,
+        schedule::{Admission, Wish},
+    },
+    Channel,
+};
+use crate::{
+    mqtt::Message,
+    protocol::{
+        DeviceName, ErrorCode, Format, Missing, Receipt, Request,
+        request::{BadRequest, Full, Wanted},
+    },
+    registry::Reference,
+};
+
+/// Why a request is not served, for the device that made it.
+struct Refusal {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl Channel {
+    /// Something was said on a topic that the worker listens to.
+    pub(super) fn heard(&mut self, message: &Message) {
+        // A retained request would be replayed at each subscription.
+        if message.retain {
+            return;
+        }
+        if message.topic == self.link.topics.requests {
+            self.requested(&message.payload);
+        } else if let Some(device) = self.link.topics.receipt_sender(&message.topic)
+            && let Some(receipt) = Receipt::parse(&message.payload)
+        {
+            self.received(device, &receipt);
+        }
+    }
+
+    fn received(&mut self, device: DeviceName, receipt: &Receipt) {
+        if let Ok(reference) = Reference::parse(&receipt.app_name, self.link.registry.host())
+            && self.receipts.count(receipt.digest, device)
+        {
+            self.link.tracker.received(&reference, receipt.digest);
+        }
+    }
+
+    fn requested(&mut self, payload: &[u8]) {
+        match Request::parse(payload) {
+            Ok(request) => {
+                let device = request.full.as_ref().and_then(|full| full.device.clone());
+                if let Err(Refusal { code, message }) = self.admit(&request) {
+                    self.refuse(&request.app_name, device, code, &message);
+                }
+            }
+            Err(BadRequest::Unanswerable) => tracing::debug!("something that is no request was ignored"),
+            Err(BadRequest::Answerable { app_name, device, message }) => {
+                self.refuse(&app_name, device, ErrorCode::BadRequest, &message);
+            }
+        }
+    }
+
+    fn admit(&mut self, request: &Request) -> Result<(), Refusal> {
+        let reference = Reference::parse(&request.app_name, self.link.registry.host())
+            .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("`app_name` is no reference: {error}")))?;
+        if !self.config.requests.as_ref().is_some_and(|allow| allow.allows(&reference)) {
+            tracing::warn!(
+                %reference,
+                "a device asked for what is not allowed: to allow it, add it to spec.requests.allow, or to PROXY_REQUESTS_ALLOW"
+            );
+            return Err(Refusal::new(ErrorCode::NotAllowed, "this channel does not bring that module"));
+        }
+        let format = match &request.full {
+            None => Format::Plain,
+            Some(Full { format: Some(Wanted::Raw), .. }) if self.link.speaks_v5() => Format::Raw,
+            Some(_) => Format::Full,
+        };
+        tracing::debug!(%reference, ?format, "asked for");
+        let taken = match request.full.as_ref().and_then(|full| full.missing.as_ref()) {
+            Some(missing) => self.pull(request, missing, reference, format),
+            None => self.wish(request, &reference, format),
+        };
+        if taken { Ok(()) } else { Err(Refusal::new(ErrorCode::Busy, "too much is waiting: ask again later")) }
+    }
+
+    /// Chunks by number; `false` where too much is waiting.
+    fn pull(&mut self, request: &Request, missing: &Missing, reference: Reference, format: Format) -> bool {
+        let capacity = self.config.queue;
+        let pull = Pull {
+            device: missing.device.clone(),
+            app_name: request.app_name.clone(),
+            reference,
+            digest: missing.digest,
+            chunk_size: missing.chunk_size,
+            format,
+        };
+        self.tasks.len() < capacity && self.pulls.ask(pull, missing, capacity, Instant::now())
+    }
+
+    /// A whole module; `false` where too much is waiting.
+    fn wish(&mut self, request: &Request, reference: &Reference, format: Format) -> bool {
+        let wish = Wish {
+            app_name: request.app_name.clone(),
+            reference: reference.clone(),
+            formats: vec![format],
+            source: Source::Requested,
+            device: request.full.as_ref().and_then(|full| full.device.clone()),
+        };
+        let admission = self.schedule.ask(wish, self.config.queue);
+        if admission == Admission::Queued {
+            self.link.tracker.pending(reference, &request.app_name);
+        }
+        admission != Admission::Busy
+    }
+
+    /// Says why a request is not served, unless that was just said.
+    pub(super) fn refuse(&mut self, app_name: &str, device: Option<DeviceName>, code: ErrorCode, message: &str) {
+        if !self.limiter.admit(app_name, code, Instant::now()) {
+            return;
+        }
+        if let Ok(payload) = serde_json::to_vec(&notice(app_name, code, device, message)) {
+            let link = self.link.clone();
+            // Not waited for: a broker that is away must not hold up the channel. The limiter bounds their number.
+            let task = async move { link.publish_notice(&link.topics.error, payload).await };
+            tokio::spawn(task.in_current_span());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a worker is told to do.
+
+use std::time::Duration;
+
+use super::allow::AllowList;
+use crate::{
+    digest::Digest,
+    mqtt::{BrokerUrl, Credentials, Qos, VersionPreference},
+    protocol::{ChunkSize, Format, TopicPrefix},
+    registry::{Reference, RegistryOptions},
+    tls::TlsOptions,
+};
+
+/// Everything that a worker is told, whoever tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerConfig {
+    /// Which configuration this is; the worker repeats it in its [`Progress`](super::Progress) once it acts on it.
+    pub generation: i64,
+    /// The broker that the channel is on.
+    pub broker: BrokerConfig,
+    /// The registry that references without a host mean.
+    pub registry: RegistryOptions,
+    /// What the channel's topics begin with.
+    pub prefix: TopicPrefix,
+    /// What is streamed without being asked for.
+    pub artifacts: Vec<Artifact>,
+    /// What devices may ask for; `None` where none are answered.
+    pub requests: Option<AllowList>,
+    /// The module's bytes in a chunk.
+    pub chunk_size: ChunkSize,
+    /// Bytes a second after a pass's first chunks; `None` for no limit.
+    pub pace: Option<u64>,
+    /// Requests that may wait at once.
+    pub queue: usize,
+}
+
+/// How to reach the broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerConfig {
+    /// Where it is.
+    pub url: BrokerUrl,
+    /// Who we are to it: stable over restarts, so that the session is found again.
+    pub client_id: String,
+    /// User name and password.
+    pub credentials: Option<Credentials>,
+    /// What its certificate must be, and ours.
+    pub tls: TlsOptions,
+    /// The protocol's version.
+    pub version: VersionPreference,
+    /// The quality of service of chunks.
+    pub qos: Qos,
+    /// How long a connection may take, or one packet.
+    pub timeout: Duration,
+}
+
+/// An artifact that is streamed when it is declared, and again whenever its digest changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The reference as it was written; chunks carry it.
+    pub app_name: String,
+    /// The reference, fully qualified.
+    pub reference: Reference,
+    /// How often its tag is looked at; one with a digest never changes.
+    pub interval: Duration,
+    /// Say it to old devices too.
+    pub plain: bool,
+}
+
+impl Artifact {
+    /// The formats that it is said in.
+    pub(super) fn formats(&self) -> Vec<Format> {
+        if self.plain { vec![Format::Full, Format::Plain] } else { vec![Format::Full] }
+    }
+}
+
+impl WorkerConfig {
+    /// What an artifact is published *to*: equal where broker, topics and chunk size are, so that what was
+    /// published there once need not be again.
+    pub fn target(&self, plain: bool) -> String {
+        let dialects = if plain { "full plain" } else { "full" };
+        let target = format!("{}\n{}\n{dialects}\n{}", self.broker.url, self.prefix, self.chunk_size.get());
+        let mut hex = Digest::of(target.as_bytes()).hex();
+        hex.truncate(32);
+        hex
+    }
+
+    /// Whether `other` needs the same connections, so that passes under way may go on.
+    pub(super) fn same_connections(&self, other: &Self) -> bool {
+        self.broker == other.broker
+            && self.registry == other.registry
+            && self.prefix == other.prefix
+            && self.chunk_size == other.chunk_size
+            && self.requests.is_some() == other.requests.is_some()
+    }
+}

@@ -1,0 +1,83 @@
+//! From a wish to a pass: asks the registry what the reference means, and sends it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    link::Link,
+    pace::Pace,
+    pass::Pass,
+    publisher::{Publisher, SendError},
+    schedule::{Active, Wish},
+};
+use crate::{
+    protocol::{ChunkHead, ChunkSize, Layout},
+    registry::Module,
+};
+
+/// One wish being fulfilled.
+pub(super) struct Delivery {
+    pub(super) link: Link,
+    pub(super) active: Active,
+    pub(super) chunk_size: ChunkSize,
+    pub(super) pace: Option<u64>,
+    /// What it is published to, where this pass says all that was declared of it.
+    pub(super) target: Option<String>,
+}
+
+/// How a delivery ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// All chunks are acknowledged; it took so long.
+    Sent(Duration),
+    /// It is what was published there already.
+    Unchanged,
+    /// It did not get through.
+    Failed(SendError),
+    /// The module cannot be cut into chunks of the configured size.
+    Uncut(String),
+}
+
+impl Delivery {
+    /// Fulfils the wish.
+    pub(super) async fn run(self) -> (Wish, Outcome) {
+        let wish = self.active.wish.clone();
+        let outcome = self.deliver().await.unwrap_or_else(Outcome::Failed);
+        (wish, outcome)
+    }
+
+    async fn deliver(self) -> Result<Outcome, SendError> {
+        let Self { link, active: Active { wish, seats, stop }, .. } = &self;
+        let (reference, app_name) = (&wish.reference, wish.app_name.as_str());
+        link.tracker.resolving(reference, app_name);
+        let resolved = stop.run_until_cancelled(link.registry.resolve(reference)).await;
+        let answer = resolved.ok_or(SendError::Stopped)?;
+        link.tracker.registry(&answer);
+        let module = answer?;
+        if self.is_published(&module) && seats.close_if_empty() {
+            link.tracker.unchanged(reference, app_name);
+            return Ok(Outcome::Unchanged);
+        }
+        let layout = match Layout::new(module.size, self.chunk_size.get()) {
+            Ok(layout) => layout,
+            Err(error) => return Ok(Outcome::Uncut(format!("{reference} cannot be sent: {error}"))),
+        };
+        let head = ChunkHead { app_name: app_name.to_owned(), digest: module.digest, layout };
+        link.tracker.streaming(reference, &head, self.target.as_deref());
+        let began = Instant::now();
+        tracing::info!(%reference, digest = %module.digest, bytes = module.size, chunks = layout.total(), "streaming");
+        let publisher = Publisher { link: link.clone(), module, head: Arc::new(head), topic: None, stop: stop.clone() };
+        let (formats, pace) = (wish.formats.clone(), Pace::new(self.pace));
+        Pass { publisher, formats, seats: seats.clone(), pace }.run().await?;
+        Ok(Outcome::Sent(began.elapsed()))
+    }
+
+    fn is_published(&self, module: &Module) -> bool {
+        self.link.tracker.artifact(&self.active.wish.reference).is_some_and(|artifact| {
+            artifact.completed.is_some()
+                && artifact.digest == Some(module.digest)
+                && self.target.as_ref().is_some_and(|target| artifact.target == *target)
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! Notices, at a rate that no device can turn into a flood.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::progress::{Failure, FailureReason};
+use crate::protocol::{DeviceName, ErrorCode, ErrorNotice};
+
+/// The most error notices in a second on one channel.
+const PER_SECOND: u32 = 10;
+
+/// How long the same code is not said again of the same `app_name`.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Decides which error notices are said.
+#[derive(Debug, Default)]
+pub(super) struct Limiter {
+    said: HashMap<(String, ErrorCode), Instant>,
+    second: Option<Instant>,
+    in_second: u32,
+}
+
+impl Limiter {
+    /// Whether `code` may be said of `app_name` now; counts it as said if so.
+    pub(super) fn admit(&mut self, app_name: &str, code: ErrorCode, now: Instant) -> bool {
+        if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
+            (self.second, self.in_second) = (Some(now), 0);
+            // Bounds the memory: at most what can be said in the time of silence stays.
+            self.said.retain(|_, said| now.duration_since(*said) < SILENCE);
+        }
+        let key = (app_name.to_owned(), code);
+        if self.in_second == PER_SECOND || self.said.get(&key).is_some_and(|said| now.duration_since(*said) < SILENCE) {
+            return false;
+        }
+        self.in_second += 1;
+        self.said.insert(key, now);
+        true
+    }
+}
+
+/// A notice in words that every device may read: neither an inner address nor a credential.
+pub(super) fn notice(app_name: &str, code: ErrorCode, device: Option<DeviceName>, message: &str) -> ErrorNotice {
+    ErrorNotice {
+        app_name: app_name.to_owned(),
+        code,
+        message: message.to_owned(),
+        retryable: code.is_retryable(),
+        device,
+    }
+}
+
+/// What a failure is to a device: a code, and words without the names of inner hosts.
+pub(super) fn for_device(failure: &Failure) -> (ErrorCode, &'static str) {
+    match failure.reason {
+        FailureReason::ArtifactNotFound => (ErrorCode::NotFound, "the registry has no such module"),
+        FailureReason::RegistryUnauthorized => (ErrorCode::Unauthorized, "the registry refuses the worker"),
+        FailureReason::UnsupportedArtifact => {
+            (ErrorCode::UnsupportedArtifact, "what the reference names is not one WebAssembly module")
+        }
+        FailureReason::ArtifactTooLarge => (ErrorCode::TooLarge, "the module is larger than this channel brings"),
+        FailureReason::ChunkTooLarge => (ErrorCode::TooLarge, "a chunk is larger than the broker takes"),
+        FailureReason::DigestMismatch => {
+            (ErrorCode::DigestMismatch, "what the registry sent is not what its digest says")
+        }
+        FailureReason::RegistryUnreachable
+        | FailureReason::RegistryTlsFailed
+        | FailureReason::BrokerUnauthorized
+        | FailureReason::BrokerRejected
+        | FailureReason::InvalidConfiguration => {
+            (ErrorCode::RegistryUnavailable, "the module cannot be had at the moment")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_is_not_said_twice_within_ten_seconds() {
+        let mut limiter = Limiter::default();
+        assert!(limiter.admit("a", ErrorCode::NotFound, Instant::now()));
+        assert!(!limiter.admit("a", ErrorCode::NotFound, Instant::now()));
+        assert!(limiter.admit("a", ErrorCode::Busy, Instant::now()));
+        assert!(limiter.admit("b", ErrorCode::NotFound, Instant::now()));
+        tokio::time::advance(SILENCE).await;
+        assert!(limiter.admit("a", ErrorCode::NotFound, Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_ten_are_said_in_a_second() {
+        let mut limiter = Limiter::default();
+        let said = (0..1000).filter(|i| limiter.admit(&i.to_string(), ErrorCode::NotFound, Instant::now())).count();
+        assert_eq!(said, 10);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(limiter.admit("1000", ErrorCode::NotFound, Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_is_forgotten() {
+        let mut limiter = Limiter::default();
+        for i in 0..100 {
+            limiter.admit(&i.to_string(), ErrorCode::NotFound, Instant::now());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(limiter.said.len() <= 11, "{}", limiter.said.len());
+    }
+}

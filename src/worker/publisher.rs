@@ -1,0 +1,128 @@
+//! Publishes chunks as they are read, several at once, and counts those that the broker has acknowledged.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    link::Link,
+    progress::{Failure, FailureReason},
+    source::{ChunkSource, EncodedChunk},
+};
+use crate::{
+    mqtt::PublishError,
+    protocol::{ChunkHead, Format},
+    registry::{Module, RegistryError},
+};
+
+/// Why chunks did not all get through.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("stopped")]
+    Stopped,
+}
+
+impl SendError {
+    /// What to report; `None` where it was our own doing.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let reason = match self {
+            Self::Registry(error) => return Some(error.into()),
+            Self::Stopped | Self::Publish(PublishError::Closed) => return None,
+            Self::Publish(PublishError::TooLarge { .. }) => FailureReason::ChunkTooLarge,
+            Self::Publish(PublishError::NotAuthorized { .. }) => FailureReason::BrokerUnauthorized,
+            Self::Publish(_) => FailureReason::BrokerRejected,
+        };
+        Some(Failure { reason, message: self.to_string() })
+    }
+}
+
+/// A chunk, and the share of the budget that it takes until it is acknowledged.
+type Ready = (EncodedChunk, OwnedSemaphorePermit);
+
+/// Where chunks go.
+pub(super) struct Publisher {
+    pub(super) link: Link,
+    pub(super) module: Module,
+    pub(super) head: Arc<ChunkHead>,
+    /// One device's topic; `None`: the topics that everyone listens to.
+    pub(super) topic: Option<String>,
+    /// No chunk is begun any more once this is cancelled; those under way are waited for.
+    pub(super) stop: CancellationToken,
+}
+
+/// Where chunks are put in: one may wait here while those before it are on their way.
+pub(super) struct Intake {
+    chunks: mpsc::Sender<Ready>,
+    stop: CancellationToken,
+}
+
+impl Publisher {
+    /// Runs `feed`, which puts chunks in, while publishing what it puts in; ends when all is acknowledged.
+    pub(super) async fn run<T>(&self, feed: impl AsyncFnOnce(Intake) -> Result<T, SendError>) -> Result<T, SendError> {
+        let (chunks, ready) = mpsc::channel(1);
+        let (fed, published) = tokio::join!(feed(Intake { chunks, stop: self.stop.clone() }), self.publish(ready));
+        // Where publishing fails, feeding only knows that it was stopped.
+        published?;
+        fed
+    }
+
+    async fn publish(&self, mut ready: mpsc::Receiver<Ready>) -> Result<(), PublishError> {
+        let mut in_flight = FuturesUnordered::new();
+        let mut published = vec![self.topic.is_some(); self.head.layout.total() as usize];
+        let mut open = true;
+        while open || !in_flight.is_empty() {
+            tokio::select! {
+                biased;
+                Some(acknowledged) = in_flight.next() => {
+                    let (index, len, no_subscribers) = acknowledged?;
+                    let first = published.get_mut(index as usize).is_some_and(|done| !std::mem::replace(done, true));
+                    self.link.tracker.acknowledged(&self.module.reference, len, first, no_subscribers);
+                }
+                chunk = ready.recv(), if open => match chunk {
+                    Some(chunk) => in_flight.push(self.publish_chunk(chunk)),
+                    None => open = false,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish_chunk(&self, (chunk, permit): Ready) -> Result<(u32, usize, bool), PublishError> {
+        let EncodedChunk { index, len, payloads } = chunk;
+        let mut no_subscribers = true;
+        for (format, payload) in payloads {
+            let topic = self.topic.as_deref().unwrap_or_else(|| self.link.topic(format));
+            let ack = self.link.publish_chunk(topic, &self.head, format, index, payload).await?;
+            no_subscribers &= ack.no_subscribers;
+        }
+        drop(permit);
+        Ok((index, len, no_subscribers))
+    }
+}
+
+impl Intake {
+    /// Reads the next chunk of `source` in `formats` once the budget allows it, and puts it in after `before` is done.
+    pub(super) async fn put(
+        &self,
+        link: &Link,
+        source: &mut ChunkSource,
+        formats: &[Format],
+        before: impl AsyncFnOnce(usize),
+    ) -> Result<(), SendError> {
+        let put = async {
+            let permit = link.allowance(formats.len()).await.ok_or(SendError::Stopped)?;
+            let chunk = source.next(formats).await?;
+            let place = self.chunks.reserve().await.map_err(|_| SendError::Stopped)?;
+            before(chunk.len).await;
+            place.send((chunk, permit));
+            Ok(())
+        };
+        self.stop.run_until_cancelled(put).await.unwrap_or(Err(SendError::Stopped))
+    }
+}

@@ -1,0 +1,205 @@
+//! Chunks that a device asks for by number, on its own topic.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    link::Link,
+    publisher::{Intake, Publisher, SendError},
+    source::{ChunkDigests, ChunkSource},
+};
+use crate::{
+    digest::Digest,
+    protocol::{ChunkHead, DeviceName, ErrorCode, Format, Layout, Missing},
+    registry::{Reference, RegistryError},
+};
+
+/// How long requests of one device are gathered before they are answered as one.
+const GATHER: Duration = Duration::from_millis(500);
+
+/// The most chunks that one device is sent in answer to what was gathered.
+const MAX_CHUNKS: usize = 1024;
+
+/// What one device misses of one module.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Pull {
+    pub(super) device: DeviceName,
+    /// The reference as the device wrote it.
+    pub(super) app_name: String,
+    pub(super) reference: Reference,
+    pub(super) digest: Digest,
+    pub(super) chunk_size: u32,
+    pub(super) format: Format,
+}
+
+/// Gathers what devices ask for.
+#[derive(Debug, Default)]
+pub(super) struct Pulls(HashMap<Pull, Gathered>);
+
+#[derive(Debug)]
+struct Gathered {
+    due: Instant,
+    chunks: BTreeSet<u32>,
+}
+
+impl Pulls {
+    /// Takes a request in; `false` where `capacity` others are being gathered already.
+    pub(super) fn ask(&mut self, pull: Pull, missing: &Missing, capacity: usize, now: Instant) -> bool {
+        if self.0.len() >= capacity && !self.0.contains_key(&pull) {
+            return false;
+        }
+        let gathered = self.0.entry(pull).or_insert_with(|| Gathered { due: now + GATHER, chunks: BTreeSet::new() });
+        let room = MAX_CHUNKS.saturating_sub(gathered.chunks.len());
+        gathered.chunks.extend(missing.chunks.iter().take(room));
+        true
+    }
+
+    /// Takes out what was gathered long enough.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<(Pull, BTreeSet<u32>)> {
+        self.0.extract_if(|_, gathered| gathered.due <= now).map(|(pull, gathered)| (pull, gathered.chunks)).collect()
+    }
+
+    /// When something will be due.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.0.values().map(|gathered| gathered.due).min()
+    }
+}
+
+/// Why a device did not get its chunks.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PullError {
+    #[error("{1}")]
+    Refused(ErrorCode, &'static str),
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+impl From<RegistryError> for PullError {
+    fn from(error: RegistryError) -> Self {
+        Self::Send(error.into())
+    }
+}
+
+impl Pull {
+    /// Sends `chunks` to the device, each checked against what a verified reading of the module left.
+    pub(super) async fn run(
+        &self,
+        link: Link,
+        chunks: BTreeSet<u32>,
+        chunk_size: u32,
+        stop: CancellationToken,
+    ) -> Result<(), PullError> {
+        let resolved = stop.run_until_cancelled(link.registry.resolve(&self.reference)).await;
+        let answer = resolved.ok_or(SendError::Stopped)?;
+        link.tracker.registry(&answer);
+        let module = answer?;
+        if module.digest != self.digest || chunk_size != self.chunk_size {
+            return Err(PullError::Refused(
+                ErrorCode::Changed,
+                "the reference means another module by now: begin anew",
+            ));
+        }
+        let layout = Layout::new(module.size, chunk_size)
+            .map_err(|_| PullError::Refused(ErrorCode::UnsupportedArtifact, "the module cannot be cut into chunks"))?;
+        if chunks.last().is_some_and(|&last| last >= layout.total()) {
+            return Err(PullError::Refused(
+                ErrorCode::BadRequest,
+                "`chunks` names chunks that the module does not have",
+            ));
+        }
+        let topic = link
+            .topics
+            .device(&self.device)
+            .map_err(|_| PullError::Refused(ErrorCode::BadRequest, "`device` makes too long a topic"))?;
+        let head = Arc::new(ChunkHead { app_name: self.app_name.clone(), digest: module.digest, layout });
+        let publisher = Publisher { link, module, head, topic: Some(topic), stop };
+        publisher.run(async |intake| feed(&publisher, &chunks, self.format, &intake).await).await?;
+        Ok(())
+    }
+}
+
+async fn feed(publisher: &Publisher, chunks: &BTreeSet<u32>, format: Format, intake: &Intake) -> Result<(), SendError> {
+    let Publisher { link, module, head, stop, .. } = publisher;
+    let digests = match link.known.get(head) {
+        Some(digests) => digests,
+        None => stop.run_until_cancelled(survey(publisher)).await.ok_or(SendError::Stopped)??,
+    };
+    let mut source: Option<ChunkSource> = None;
+    let mut next = 0;
+    for &index in chunks {
+        let mut reading = match source.take() {
+            Some(reading) if next == index => reading,
+            _ => ChunkSource::open_at(&link.registry, module, head.clone(), index, digests.clone()).await?,
+        };
+        intake.put(link, &mut reading, &[format], async |_| ()).await?;
+        (source, next) = (Some(reading), index + 1);
+    }
+    Ok(())
+}
+
+/// Reads the whole module once without sending anything, for the digests of its chunks.
+async fn survey(publisher: &Publisher) -> Result<ChunkDigests, SendError> {
+    let Publisher { link, module, head, .. } = publisher;
+    let mut source = ChunkSource::open(&link.registry, module, head.clone()).await?;
+    for _ in 0..head.layout.total() {
+        source.next(&[]).await?;
+    }
+    let digests = source.verified();
+    link.known.put(head, digests.clone());
+    Ok(digests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ChunkRanges;
+
+    fn pull(device: &str) -> Pull {
+        Pull {
+            device: device.parse().unwrap(),
+            app_name: "a".to_owned(),
+            reference: Reference::parse("a", "registry.example").unwrap(),
+            digest: Digest::of(b"a"),
+            chunk_size: 10,
+            format: Format::Full,
+        }
+    }
+
+    fn missing(device: &str, chunks: impl IntoIterator<Item = u32>) -> Missing {
+        Missing {
+            device: device.parse().unwrap(),
+            digest: Digest::of(b"a"),
+            chunk_size: 10,
+            chunks: ChunkRanges::first_of(chunks).unwrap(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_device_asks_within_half_a_second_is_one_answer() {
+        let mut pulls = Pulls::default();
+        assert!(pulls.ask(pull("d"), &missing("d", [1, 2]), 10, Instant::now()));
+        tokio::time::advance(GATHER / 2).await;
+        assert!(pulls.ask(pull("d"), &missing("d", [2, 7]), 10, Instant::now()));
+        assert!(pulls.take_due(Instant::now()).is_empty());
+        tokio::time::advance(GATHER / 2).await;
+        assert_eq!(pulls.take_due(Instant::now()), [(pull("d"), BTreeSet::from([1, 2, 7]))]);
+        assert_eq!(pulls.wake_at(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gathered_is_bounded() {
+        let mut pulls = Pulls::default();
+        for first in 0..100 {
+            pulls.ask(pull("d"), &missing("d", first * 64..(first + 1) * 64), 1, Instant::now());
+        }
+        assert!(!pulls.ask(pull("e"), &missing("e", [0]), 1, Instant::now()));
+        tokio::time::advance(GATHER).await;
+        assert_eq!(pulls.take_due(Instant::now())[0].1.len(), MAX_CHUNKS);
+    }
+}

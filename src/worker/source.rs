@@ -1,0 +1,196 @@
+//! A module, read from the registry chunk by chunk and encoded on the way.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::{Buf, Bytes};
+
+use crate::{
+    digest::{Digest, Hasher},
+    protocol::{ChunkEncoder, ChunkHead, Format},
+    registry::{Module, ModuleReader, RangeReader, Registry, RegistryError},
+};
+
+/// The modules whose chunks' digests are remembered.
+const MAX_KNOWN: usize = 64;
+
+/// One chunk, ready for the wire.
+pub(super) struct EncodedChunk {
+    pub(super) index: u32,
+    /// The module's bytes in it.
+    pub(super) len: usize,
+    pub(super) payloads: Vec<(Format, Bytes)>,
+}
+
+enum Reader {
+    /// From the beginning, verified at its end.
+    Whole(ModuleReader),
+    /// From the middle: every chunk is checked against what a verified reading left.
+    Part(RangeReader),
+}
+
+/// Reads the chunks of a module in order.
+pub(super) struct ChunkSource {
+    module: Module,
+    head: Arc<ChunkHead>,
+    reader: Reader,
+    /// What was read, and belongs to the next chunk.
+    rest: Bytes,
+    next: u32,
+    /// The digests of all chunks, where they are known; else those of the chunks read so far.
+    known: Option<ChunkDigests>,
+    seen: Vec<Digest>,
+}
+
+/// The digest of each chunk of a module that was verified.
+pub(super) type ChunkDigests = Arc<[Digest]>;
+
+impl ChunkSource {
+    /// Reads from the beginning; what is read is verified at the end.
+    pub(super) async fn open(
+        registry: &Registry,
+        module: &Module,
+        head: Arc<ChunkHead>,
+    ) -> Result<Self, RegistryError> {
+        let reader = Reader::Whole(registry.open(module).await?);
+        Ok(Self { module: module.clone(), head, reader, rest: Bytes::new(), next: 0, known: None, seen: Vec::new() })
+    }
+
+    /// Reads from chunk `first` on, and checks each chunk against what is known of it.
+    pub(super) async fn open_at(
+        registry: &Registry,
+        module: &Module,
+        head: Arc<ChunkHead>,
+        first: u32,
+        known: ChunkDigests,
+    ) -> Result<Self, RegistryError> {
+        let reader = Reader::Part(registry.open_at(module, head.layout.offset(first)).await?);
+        let (rest, seen) = (Bytes::new(), Vec::new());
+        Ok(Self { module: module.clone(), head, reader, rest, next: first, known: Some(known), seen })
+    }
+
+    /// The next chunk in each of `formats`; none of them: it is read and forgotten.
+    ///
+    /// The last chunk comes only after the whole module was verified.
+    pub(super) async fn next(&mut self, formats: &[Format]) -> Result<EncodedChunk, RegistryError> {
+        let index = self.next;
+        let mut encoders: Vec<_> =
+            formats.iter().map(|&format| (format, ChunkEncoder::new(&self.head, format, index))).collect();
+        let len = self.head.layout.len_of(index);
+        let (mut left, mut hasher) = (len, Hasher::new());
+        while left > 0 {
+            if self.rest.is_empty() {
+                self.rest = self.read().await?.ok_or_else(|| self.short(left))?;
+            }
+            let piece = &self.rest[..self.rest.len().min(left)];
+            hasher.update(piece);
+            for (_, encoder) in &mut encoders {
+                encoder.push(piece);
+            }
+            left -= piece.len();
+            self.rest.advance(piece.len());
+        }
+        self.next += 1;
+        self.check(index, hasher.finish()).await?;
+        let payloads = encoders.into_iter().map(|(format, encoder)| (format, encoder.finish())).collect();
+        Ok(EncodedChunk { index, len, payloads })
+    }
+
+    async fn check(&mut self, index: u32, digest: Digest) -> Result<(), RegistryError> {
+        if let Some(known) = &self.known {
+            return match known.get(index as usize) {
+                Some(&expected) if expected != digest => Err(RegistryError::DigestMismatch {
+                    reference: self.module.reference.clone(),
+                    expected,
+                    actual: digest,
+                }),
+                _ => Ok(()),
+            };
+        }
+        self.seen.push(digest);
+        // The reader ends only after the digest of the whole was as it should be.
+        if self.next == self.head.layout.total() && self.read().await?.is_some() {
+            return Err(self.short(0));
+        }
+        Ok(())
+    }
+
+    /// The digests of all chunks, once the module was read to its end.
+    pub(super) fn verified(self) -> ChunkDigests {
+        self.known.unwrap_or_else(|| self.seen.into())
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        match &mut self.reader {
+            Reader::Whole(reader) => reader.next().await,
+            Reader::Part(reader) => reader.next().await,
+        }
+    }
+
+    /// The reader ended before or after the size that it promised: it counts itself, so this is not to be expected.
+    fn short(&self, left: usize) -> RegistryError {
+        let expected = self.module.size;
+        let actual = if left == 0 { expected + 1 } else { expected.saturating_sub(left as u64) };
+        RegistryError::SizeMismatch { reference: self.module.reference.clone(), expected, actual }
+    }
+}
+
+/// What verified readings left: the digest of each chunk, for the modules read last.
+#[derive(Clone, Default)]
+pub(super) struct KnownChunks(Arc<Mutex<Known>>);
+
+/// A module's digest and the size of its chunks in bytes.
+type Cut = (Digest, u32);
+
+#[derive(Default)]
+struct Known {
+    digests: HashMap<Cut, ChunkDigests>,
+    /// The oldest first.
+    order: VecDeque<Cut>,
+}
+
+impl KnownChunks {
+    /// The digests of the chunks of the module that `head` is about.
+    pub(super) fn get(&self, head: &ChunkHead) -> Option<ChunkDigests> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.digests.get(&(head.digest, head.layout.chunk_size())).cloned()
+    }
+
+    /// Remembers them.
+    pub(super) fn put(&self, head: &ChunkHead, digests: ChunkDigests) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = (head.digest, head.layout.chunk_size());
+        if known.digests.insert(cut, digests).is_none() {
+            known.order.push_back(cut);
+        }
+        if known.order.len() > MAX_KNOWN
+            && let Some(oldest) = known.order.pop_front()
+        {
+            known.digests.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Layout;
+
+    fn head(name: &str) -> ChunkHead {
+        let layout = Layout::new(10, 5).unwrap();
+        ChunkHead { app_name: name.to_owned(), digest: Digest::of(name.as_bytes()), layout }
+    }
+
+    #[test]
+    fn what_was_verified_last_is_known() {
+        let known = KnownChunks::default();
+        for i in 0..=MAX_KNOWN {
+            known.put(&head(&i.to_string()), [Digest::of(b"")].into());
+        }
+        assert!(known.get(&head("0")).is_none());
+        assert!(known.get(&head("1")).is_some());
+        assert!(known.get(&head(&MAX_KNOWN.to_string())).is_some());
+    }
+}

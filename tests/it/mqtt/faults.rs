@@ -1,0 +1,128 @@
+//! Brokers that die, connections that go silent, messages that break them.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::{io::AsyncWriteExt, net::TcpListener, sync::mpsc};
+use wasmproxy::mqtt::{ConnectionState, MqttOptions, Publish, Qos, VersionPreference, connect};
+
+use super::servers::{
+    mosquitto::{Config, Mosquitto},
+    proxy::{Proxy, Version5},
+};
+use super::{CHUNK, KEPT, VERSIONS, connected, options, publish, read_packet, receive_all, soon, subscriber};
+
+#[tokio::test]
+async fn what_is_outstanding_when_the_broker_is_killed_is_published_when_it_is_back() {
+    for version in VERSIONS {
+        for (qos, persistent) in
+            [(Qos::AtLeastOnce, false), (Qos::AtLeastOnce, true), (Qos::ExactlyOnce, false), (Qos::ExactlyOnce, true)]
+        {
+            let mut broker = Mosquitto::with(&Config { persistent, ..Config::default() });
+            let listening = MqttOptions { session: KEPT, ..subscriber(&broker.url(), version, qos) };
+            let (listener, mut messages) = connect(listening).unwrap();
+            connected(&listener).await;
+            let publishing = MqttOptions { session: KEPT, ..options(&broker.url(), "publisher", version) };
+            let (client, _) = connect(publishing).unwrap();
+            let (progress, mut acknowledged) = mpsc::channel(100);
+            let publisher = tokio::spawn(async move {
+                let all = (0..40).map(|number| {
+                    let (client, progress) = (client.clone(), progress.clone());
+                    async move {
+                        client.publish(publish(number, CHUNK, qos)).await.unwrap();
+                        progress.send(number).await.unwrap();
+                    }
+                });
+                join_all(all).await;
+                client
+            });
+            let receiver = tokio::spawn(async move {
+                let twice = receive_all(&mut messages, 40, CHUNK).await;
+                (listener, twice)
+            });
+            for _ in 0..10 {
+                soon("progress", acknowledged.recv()).await.unwrap();
+            }
+            if persistent {
+                broker.terminate();
+            } else {
+                broker.kill();
+            }
+            broker.run();
+            // Without persistence the broker forgets what it has acknowledged but not delivered: what counts is that
+            // every publish ends well.
+            soon("the publisher", publisher).await.unwrap();
+            if persistent {
+                let (_, twice) = soon("the receiver", receiver).await.unwrap();
+                assert!(qos != Qos::ExactlyOnce || twice == 0, "{version:?}: {twice} came twice");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_that_go_silent_are_replaced() {
+    let broker = Mosquitto::start();
+    for version in VERSIONS {
+        let mut proxy = Proxy::to(broker.port(), Version5::Welcome).await;
+        let impatient = MqttOptions {
+            keep_alive: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            ..options(&proxy.url(), "client", version)
+        };
+        let (client, _) = connect(impatient).unwrap();
+        soon("the first", client.publish(publish(0, CHUNK, Qos::AtLeastOnce))).await.unwrap();
+        proxy.stall();
+        let outstanding = join_all((1..5).map(|number| client.publish(publish(number, CHUNK, Qos::ExactlyOnce))));
+        let (acks, ()) = tokio::join!(soon("the rest", outstanding), proxy.more_than(1));
+        assert!(acks.iter().all(Result::is_ok), "{acks:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_never_acknowledges_is_left_for_a_new_connection() {
+    // CONNACK, then an answer to every ping and to nothing else; the second connection acknowledges.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let fake = tokio::spawn(async move {
+        for acknowledge in [false, true] {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            while let Some((kind, body)) = read_packet(&mut socket).await {
+                let answer: &[u8] = match kind >> 4 {
+                    1 => &[0x20, 2, 0, 0],
+                    3 if acknowledge => &[0x40, 2, body[3], body[4]],
+                    12 => &[0xd0, 0],
+                    _ => &[],
+                };
+                socket.write_all(answer).await.unwrap();
+            }
+        }
+    });
+    let options = MqttOptions {
+        keep_alive: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        ..options(&url, "client", VersionPreference::V311)
+    };
+    let (client, _) = connect(options).unwrap();
+    soon("the acknowledgement", client.publish(Publish::new("t", "x", Qos::AtLeastOnce))).await.unwrap();
+    drop(client);
+    soon("the end", fake).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_abandoned_message_does_not_come_back_with_the_next_connection() {
+    // A broker that hangs up on every large message, as one of MQTT 3.1.1 must that has a limit.
+    let broker = Mosquitto::with(&Config { lines: "max_packet_size 1000", ..Config::default() });
+    let options = MqttOptions { session: KEPT, ..options(&broker.url(), "client", VersionPreference::V311) };
+    let (client, _) = connect(options).unwrap();
+    let mut state = client.state();
+    {
+        let poison = client.publish(publish(1, 10_000, Qos::AtLeastOnce));
+        let twice_lost = state.wait_for(|state| matches!(state, ConnectionState::Connecting { attempts: 2.., .. }));
+        tokio::select! {
+            _ = poison => panic!("the broker takes no such message"),
+            lost = soon("two losses", twice_lost) => drop(lost.unwrap()),
+        }
+    }
+    soon("an acknowledgement", client.publish(publish(2, 10, Qos::AtLeastOnce))).await.unwrap();
+}

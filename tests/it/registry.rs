@@ -1,0 +1,80 @@
+//! Pulling modules from real registries, and from odd ones.
+
+mod auth;
+mod faults;
+mod odd;
+mod pull;
+mod servers;
+
+use wasmproxy::{
+    digest::Digest,
+    registry::{Credentials, Module, ModuleReader, Reference, Registry, RegistryError, RegistryOptions},
+    tls::TlsOptions,
+};
+
+/// The media type of the CNCF's artifacts.
+const WASM: &str = "application/wasm";
+
+/// More than any read from the network is.
+const MAX_READ: usize = 512 * 1024;
+
+/// Bytes that begin as a module does, and differ from place to place.
+fn module(size: usize) -> Vec<u8> {
+    let mut bytes = b"\0asm\x01\0\0\0".to_vec();
+    let mut state = 1_u32;
+    while bytes.len() < size {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// The options for a registry over plain HTTP, read anonymously.
+fn options(host: &str) -> RegistryOptions {
+    // Trusting anyone spares the tests over plain HTTP the system's certificates.
+    let tls = TlsOptions { insecure_skip_verify: true, ..TlsOptions::default() };
+    let credentials = Credentials::Anonymous;
+    RegistryOptions { host: host.to_owned(), plain_http: true, credentials, tls, max_module_size: 1 << 30 }
+}
+
+fn registry(host: &str) -> Registry {
+    Registry::new(options(host)).unwrap()
+}
+
+async fn resolve(registry: &Registry, name: &str) -> Result<Module, RegistryError> {
+    registry.resolve(&Reference::parse(name, registry.host()).unwrap()).await
+}
+
+/// Reads to the end; what came before an error comes with it.
+async fn read(reader: &mut ModuleReader) -> (Vec<u8>, Result<(), RegistryError>) {
+    let mut bytes = Vec::new();
+    loop {
+        match reader.next().await {
+            Ok(Some(read)) => {
+                assert!(!read.is_empty() && read.len() <= MAX_READ, "{} bytes at once", read.len());
+                bytes.extend_from_slice(&read);
+            }
+            Ok(None) => return (bytes, Ok(())),
+            Err(error) => return (bytes, Err(error)),
+        }
+    }
+}
+
+/// Resolves and reads.
+async fn pull(registry: &Registry, name: &str) -> Result<Vec<u8>, RegistryError> {
+    let module = resolve(registry, name).await?;
+    let (bytes, result) = read(&mut registry.open(&module).await?).await;
+    result.map(|()| bytes)
+}
+
+/// What resolving and reading fails with.
+async fn refusal(registry: &Registry, name: &str) -> RegistryError {
+    pull(registry, name).await.unwrap_err()
+}
+
+/// A manifest of one module, as JSON.
+fn manifest(module: &[u8]) -> String {
+    let layer = serde_json::json!({ "mediaType": WASM, "digest": Digest::of(module), "size": module.len() });
+    serde_json::json!({ "schemaVersion": 2, "config": layer, "layers": [layer] }).to_string()
+}

@@ -1,0 +1,92 @@
+//! Connections that break and blobs that rot.
+
+use std::{fs, io::Write};
+
+use wasmproxy::{digest::Digest, registry::RegistryError};
+
+use super::servers::{fault::FaultProxy, registry::Storage};
+use super::{WASM, module, pull, read, registry, resolve};
+
+const SIZE: usize = 4 << 20;
+
+#[tokio::test]
+async fn a_broken_transfer_goes_on_from_the_byte_reached() {
+    let storage = Storage::new();
+    let server = storage.serve_openly();
+    let bytes = module(SIZE);
+    server.push("add:1", &[(WASM, &bytes)]).await;
+    // Within the head of an answer, within the blob, and after a few of its bytes.
+    let proxy = FaultProxy::start(&server.host, [1_000_000, 100, 1_000_000, 700]).await;
+    assert!(pull(&registry(&proxy.host), "add:1").await.unwrap() == bytes);
+
+    let offsets: Vec<usize> =
+        proxy.lines("range: bytes=").iter().map(|range| range.strip_suffix('-').unwrap().parse().unwrap()).collect();
+    assert_eq!(offsets.len(), 4, "one attempt a cut");
+    assert!(offsets[0] > 900_000 && offsets[0] == offsets[1], "{offsets:?}");
+    assert!(offsets.is_sorted() && offsets[3] < SIZE, "{offsets:?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_stays_away_is_given_up_until_it_is_asked_again() {
+    let storage = Storage::new();
+    let server = storage.serve_openly();
+    let bytes = module(SIZE);
+    server.push("add:1", &[(WASM, &bytes)]).await;
+    let proxy = FaultProxy::start(&server.host, [1_000_000, 0, 0, 0, 0, 0]).await;
+    let registry = registry(&proxy.host);
+    let resolved = resolve(&registry, "add:1").await.unwrap();
+    let mut reader = registry.open(&resolved).await.unwrap();
+
+    let (mut came, result) = read(&mut reader).await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, RegistryError::Unavailable { .. }) && error.is_retryable(), "{error}");
+    assert_eq!(proxy.connections(), 6);
+    let (rest, result) = read(&mut reader).await;
+    result.unwrap();
+    came.extend(rest);
+    assert!(came == bytes);
+}
+
+#[tokio::test]
+async fn a_module_that_is_not_what_its_digest_says_is_never_complete() {
+    let storage = Storage::new();
+    let server = storage.serve_openly();
+    let bytes = module(SIZE);
+    server.push("add:1", &[(WASM, &bytes)]).await;
+    let mut rotten = bytes.clone();
+    rotten[SIZE / 2] ^= 1;
+    fs::write(storage.blob(Digest::of(&bytes)), &rotten).unwrap();
+
+    let registry = registry(&server.host);
+    let resolved = resolve(&registry, "add:1").await.unwrap();
+    let mut reader = registry.open(&resolved).await.unwrap();
+    let (came, result) = read(&mut reader).await;
+    assert!(came.len() < SIZE, "the last bytes are held back");
+    let is_mismatch = |result: &Result<_, RegistryError>| match result {
+        Err(RegistryError::DigestMismatch { expected, actual, .. }) => {
+            (*expected, *actual) == (Digest::of(&bytes), Digest::of(&rotten))
+        }
+        _ => false,
+    };
+    assert!(is_mismatch(&result));
+    assert!(is_mismatch(&reader.next().await.map(|_| ())), "and again");
+}
+
+#[tokio::test]
+async fn a_blob_of_another_size_is_refused() {
+    let storage = Storage::new();
+    let server = storage.serve_openly();
+    let bytes = module(SIZE);
+    server.push("add:1", &[(WASM, &bytes)]).await;
+    let blob = storage.blob(Digest::of(&bytes));
+    let registry = registry(&server.host);
+    let resolved = resolve(&registry, "add:1").await.unwrap();
+    let size = async || match registry.open(&resolved).await.err() {
+        Some(RegistryError::SizeMismatch { expected, actual, .. }) => (expected, actual),
+        other => panic!("{other:?}"),
+    };
+    fs::OpenOptions::new().append(true).open(&blob).unwrap().write_all(b"more").unwrap();
+    assert_eq!(size().await, (resolved.size, resolved.size + 4));
+    fs::OpenOptions::new().write(true).open(&blob).unwrap().set_len(1000).unwrap();
+    assert_eq!(size().await, (resolved.size, 1000));
+}

@@ -1,0 +1,158 @@
+//! Registries that do what no good one does.
+
+use std::time::Duration;
+
+use axum::{body::Body, extract::Request, response::Response};
+use futures::stream;
+use wasmproxy::{
+    digest::Digest,
+    registry::{Module, Reference, RegistryError},
+};
+
+use super::servers::{fault::FaultProxy, stand_in::StandIn};
+use super::{WASM, manifest, module, pull, read, refusal, registry};
+
+/// A module as if it had been resolved.
+fn resolved(host: &str, bytes: &[u8]) -> Module {
+    Module {
+        reference: Reference::parse("add:1", host).unwrap(),
+        manifest_digest: Digest::of(b""),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        media_type: WASM.to_owned(),
+    }
+}
+
+fn status(status: u16) -> axum::http::response::Builder {
+    Response::builder().status(status)
+}
+
+/// A body without end, and without a length.
+fn endless() -> Body {
+    Body::from_stream(stream::repeat_with(|| Ok::<_, std::convert::Infallible>(module(64 * 1024))))
+}
+
+#[tokio::test]
+async fn a_registry_without_ranges_is_read_anew_up_to_the_byte_reached() {
+    let bytes = module(2_000_000);
+    let blob = bytes.clone();
+    let server = StandIn::start(move |_| Response::new(Body::from(blob.clone()))).await;
+    let proxy = FaultProxy::start(&server.host, [500_000, 400_000, 1_500_000]).await;
+    let registry = registry(&proxy.host);
+    let (came, result) = read(&mut registry.open(&resolved(&proxy.host, &bytes)).await.unwrap()).await;
+    result.unwrap();
+    assert!(came == bytes);
+    assert_eq!(server.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn another_range_than_was_asked_for_is_refused() {
+    let bytes = module(1000);
+    for range in ["bytes 400-999/1000", "bytes */1000", "500-999/1000"] {
+        let blob = bytes.clone();
+        let answer =
+            move |_: &Request| status(206).header("content-range", range).body(Body::from(blob.clone())).unwrap();
+        let server = StandIn::start(answer).await;
+        let result = registry(&server.host).open_at(&resolved(&server.host, &bytes), 500).await;
+        assert!(matches!(result.err(), Some(RegistryError::InvalidResponse { .. })), "{range}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_of_a_blob_of_another_size_is_refused() {
+    let bytes = module(1000);
+    for answer in [
+        || status(206).header("content-range", "bytes 500-998/999").body(Body::from(vec![0; 499])).unwrap(),
+        || status(206).header("content-range", "bytes 500-1000/*").body(Body::from(vec![0; 501])).unwrap(),
+        || status(416).header("content-range", "bytes */500").body(Body::empty()).unwrap(),
+    ] {
+        let server = StandIn::start(move |_| answer()).await;
+        let result = registry(&server.host).open_at(&resolved(&server.host, &bytes), 500).await;
+        assert!(matches!(result.err(), Some(RegistryError::SizeMismatch { expected: 1000, .. })));
+    }
+}
+
+#[tokio::test]
+async fn an_endless_blob_ends_where_the_module_should() {
+    let server = StandIn::start(|_| Response::new(endless())).await;
+    let bytes = module(1_000_000);
+    let registry = registry(&server.host);
+    let (came, result) = read(&mut registry.open(&resolved(&server.host, &bytes)).await.unwrap()).await;
+    assert!(matches!(result, Err(RegistryError::SizeMismatch { expected: 1_000_000, .. })), "{result:?}");
+    assert!(came.len() < 1_000_000);
+}
+
+#[tokio::test]
+async fn an_endless_manifest_is_given_up() {
+    let server = StandIn::start(|_| Response::new(endless())).await;
+    let error = refusal(&registry(&server.host), "add:1").await;
+    assert!(matches!(error, RegistryError::InvalidResponse { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_not_the_pinned_one_is_refused() {
+    let json = manifest(&module(100));
+    let actual = Digest::of(json.as_bytes());
+    let server = StandIn::start(move |_| Response::new(Body::from(json.clone()))).await;
+    let pinned = Digest::of(b"another");
+    match refusal(&registry(&server.host), &format!("add@{pinned}")).await {
+        RegistryError::DigestMismatch { expected, actual: found, .. } => {
+            assert_eq!((expected, found), (pinned, actual));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn each_refusal_says_whether_to_come_back_and_when() {
+    for (code, retryable) in [(429, true), (500, true), (503, true), (403, false), (404, false), (418, false)] {
+        let server =
+            StandIn::start(move |_| status(code).header("retry-after", "7").body(Body::empty()).unwrap()).await;
+        let error = refusal(&registry(&server.host), "add:1").await;
+        assert_eq!(error.is_retryable(), retryable, "{error}");
+        if let RegistryError::Unavailable { retry_after, .. } = error {
+            assert_eq!(retry_after, Some(Duration::from_secs(7)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn redirects_end_and_stay_within_tls() {
+    for (target, reason) in
+        [("/again", "without end"), ("http://localhost:1/x?secret", "without TLS"), ("http://", "nowhere")]
+    {
+        let server = StandIn::start(move |_| status(302).header("location", target).body(Body::empty()).unwrap()).await;
+        let error = refusal(&registry(&server.host), "add:1").await.to_string();
+        assert!(error.contains(reason) && !error.contains("secret"), "{error}");
+        assert!(server.seen().len() <= 6);
+    }
+}
+
+#[tokio::test]
+async fn a_token_service_without_tls_elsewhere_is_not_asked() {
+    let server = StandIn::start(|_| {
+        let challenge = "Bearer realm=\"http://localhost:1/token\"";
+        status(401).header("www-authenticate", challenge).body(Body::empty()).unwrap()
+    })
+    .await;
+    let error = refusal(&registry(&server.host), "add:1").await.to_string();
+    assert!(error.contains("localhost:1") && error.contains("without TLS"), "{error}");
+}
+
+#[tokio::test]
+async fn a_busy_registry_is_asked_again_in_the_middle_of_a_transfer() {
+    let bytes = module(1_000_000);
+    let blob = bytes.clone();
+    let is_busy = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let server = StandIn::start(move |_| match is_busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        1 => status(503).header("retry-after", "0").body(Body::empty()).unwrap(),
+        _ => Response::new(Body::from(blob.clone())),
+    })
+    .await;
+    let proxy = FaultProxy::start(&server.host, [500_000]).await;
+    let registry = registry(&proxy.host);
+    let (came, result) = read(&mut registry.open(&resolved(&proxy.host, &bytes)).await.unwrap()).await;
+    result.unwrap();
+    assert!(came == bytes);
+    assert!(pull(&registry, "add:1").await.is_err(), "a blob is no manifest");
+}

@@ -1,0 +1,8 @@
+//! `wasmproxy worker` as whoever replaces Propeller's proxy runs it: a process, its environment, signals, and nothing else.
+
+mod environment;
+mod memory;
+mod process;
+mod signals;
+
+pub use process::{Process, free_port};

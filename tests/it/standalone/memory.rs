@@ -1,0 +1,37 @@
+//! What the process costs.
+
+use super::Process;
+use crate::{
+    lab::{Broker, Registry},
+    modules::module,
+    old_device::{Access, OldDevice},
+};
+
+/// How far two peaks may be apart, in bytes.
+const TOLERANCE: u64 = 2 << 20;
+
+/// The peak memory of a worker that streams a module of this size.
+async fn peak(size: usize) -> u64 {
+    let (broker, registry) = tokio::join!(Broker::start(), Registry::start());
+    registry.push("wasm/large:latest", module(size)).await;
+    let worker = Process::worker(&[
+        ("PROXY_MQTT_ADDRESS", &broker.url()),
+        ("PROXY_REGISTRY_URL", &format!("http://{}", registry.host())),
+        ("PROXY_CHANNEL_ID", "floor"),
+    ]);
+    worker.line("connected").await;
+    let access = Access { port: broker.port(), ..Access::default() };
+    let device = OldDevice::connect(&access, "device", "channels/floor/messages").await;
+    device.ask("wasm/large").await;
+    worker.line("streaming").await;
+    // Nobody has to listen for the chunks to leave.
+    drop(device);
+    worker.line("published").await;
+    worker.peak_memory()
+}
+
+#[tokio::test]
+async fn peak_memory_does_not_grow_with_the_module() {
+    let (small, large) = tokio::join!(peak(64 << 20), peak(512 << 20));
+    assert!(small.abs_diff(large) <= TOLERANCE, "64 MiB took {small} bytes, 512 MiB took {large}");
+}

@@ -1,0 +1,182 @@
+//! Devices that ask.
+
+use serde_json::json;
+use wasmproxy::{
+    protocol::{ErrorCode, ErrorNotice},
+    worker::{Phase, Source},
+};
+
+use super::channel::{CHUNK, Channel, Listener, Said, assembled, digest, until_listening, until_published};
+use crate::modules::module;
+
+/// A channel with a worker that is ready, and somebody who listens.
+async fn ready() -> (Channel, wasmproxy::worker::Worker, Listener) {
+    let channel = Channel::start().await;
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let listener = channel.listen().await;
+    (channel, worker, listener)
+}
+
+#[tokio::test]
+async fn a_plain_request_is_answered_on_the_plain_topic_and_nowhere_else() {
+    let (channel, worker, mut listener) = ready().await;
+    for size in [CHUNK - 1, CHUNK, CHUNK + 1] {
+        let name = format!("wasm/add:{size}");
+        let bytes = module(size);
+        channel.registry.push(&name, bytes.clone()).await;
+        listener.ask(&json!({"app_name": name}).to_string()).await;
+        let mut chunks = Vec::new();
+        while chunks.len() < size.div_ceil(CHUNK) {
+            match listener.hear().await {
+                Said::Plain(chunk) => chunks.push(chunk),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(assembled(&chunks), bytes);
+        let artifact = until_published(&worker, &channel.reference(&name)).await;
+        assert_eq!(artifact.source, Source::Requested);
+        assert_eq!(listener.rest().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_full_request_is_answered_on_the_full_topic_with_the_name_as_it_was_asked() {
+    let (channel, _worker, mut listener) = ready().await;
+    let bytes = module(CHUNK * 3 + 5);
+    channel.registry.push("wasm/add:latest", bytes.clone()).await;
+    for name in ["wasm/add", "wasm/add:latest", &format!("{}/wasm/add", channel.registry.host())] {
+        listener.ask(&json!({"app_name": name, "device": "press-4"}).to_string()).await;
+        let (chunks, complete) = listener.hear_a_pass().await;
+        assert_eq!(assembled(&chunks), bytes);
+        assert_eq!(complete.app_name, name);
+    }
+}
+
+#[tokio::test]
+async fn a_raw_request_is_answered_in_binary() {
+    let (channel, _worker, mut listener) = ready().await;
+    let bytes = module(CHUNK * 2 + 5);
+    channel.registry.push("wasm/add:1", bytes.clone()).await;
+    listener.ask(r#"{"app_name": "wasm/add:1", "format": "raw"}"#).await;
+    let mut chunks = Vec::new();
+    loop {
+        match listener.hear().await {
+            Said::Raw(chunk) => chunks.push(chunk),
+            Said::Complete(_) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(assembled(&chunks), bytes);
+}
+
+#[tokio::test]
+async fn a_device_that_asks_during_a_pass_gets_every_chunk() {
+    let (channel, _worker, mut listener) = ready().await;
+    let pushed = channel.registry.push("wasm/add:1", module(CHUNK * 300)).await;
+    let ask = r#"{"app_name": "wasm/add:1", "device": "early"}"#;
+    listener.ask(ask).await;
+    let Said::Full(first) = listener.hear().await else { panic!("no chunk") };
+    let mut late = channel.listen_to("registry/server/#").await;
+    late.ask(&ask.replace("early", "late")).await;
+    let (chunks, _) = late.hear_a_pass().await;
+    assert_eq!(digest(&chunks), pushed);
+    let (rest, _) = listener.hear_a_pass().await;
+    let sent = rest.len() + 1;
+    assert!((300..600).contains(&sent), "{sent}: once for all, and what the late one missed once more");
+    assert_eq!(first.index, 0);
+}
+
+#[tokio::test]
+async fn chunks_by_number_come_on_the_devices_own_topic() {
+    let (channel, worker, mut listener) = ready().await;
+    let bytes = module(CHUNK * 10 - 1);
+    let pushed = channel.registry.push("wasm/add:1", bytes.clone()).await;
+    let ask = |chunks: serde_json::Value, digest: &str| {
+        json!({"app_name": "wasm/add:1", "device": "press-4", "digest": digest, "chunk_size": CHUNK, "chunks": chunks})
+            .to_string()
+    };
+    // Never having heard the broadcast, a device may fetch everything so.
+    listener.ask(&ask(json!([[0, 0], [2, 3]]), &pushed.to_string())).await;
+    listener.ask(&ask(json!([[9, 9]]), &pushed.to_string())).await;
+    for expected in [0, 2, 3, 9] {
+        let Said::Device(device, chunk) = listener.hear().await else { panic!("not on the device's topic") };
+        assert_eq!((device.as_str(), chunk.index), ("press-4", expected));
+        let offset = expected as usize * CHUNK;
+        assert_eq!(chunk.data, bytes[offset..(offset + CHUNK).min(bytes.len())]);
+    }
+    worker.progress().wait_for(|progress| progress.totals.chunks == 4).await.unwrap();
+
+    listener.ask(&ask(json!([[10, 10]]), &pushed.to_string())).await;
+    assert_eq!(listener.hear_an_error().await.code, ErrorCode::BadRequest);
+    let other = wasmproxy::digest::Digest::of(b"other").to_string();
+    listener.ask(&ask(json!([[0, 0]]), &other)).await;
+    let ErrorNotice { code, device, retryable, .. } = listener.hear_an_error().await;
+    assert_eq!((code, device.map(String::from).as_deref(), retryable), (ErrorCode::Changed, Some("press-4"), true));
+}
+
+#[tokio::test]
+async fn a_receipt_is_counted_once_a_device() {
+    let (channel, worker, mut listener) = ready().await;
+    let pushed = channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    listener.ask(r#"{"app_name": "wasm/add:1", "device": "press-4"}"#).await;
+    listener.hear_a_pass().await;
+    let reference = channel.reference("wasm/add:1");
+    until_published(&worker, &reference).await;
+    for device in ["press-4", "press-4", "press-5"] {
+        let topic = channel.topics.receipt(&device.parse().unwrap()).unwrap();
+        listener.say(&topic, &json!({"app_name": "wasm/add:1", "digest": pushed}).to_string()).await;
+    }
+    let receipts = |progress: &wasmproxy::worker::Progress| progress.artifacts[&reference.to_string()].receipts == 2;
+    worker.progress().wait_for(receipts).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_said_so() {
+    let (channel, worker, mut listener) = ready().await;
+    for (request, code) in [
+        (r#"{"app_name": "wasm/missing:1"}"#, ErrorCode::NotFound),
+        (r#"{"app_name": "elsewhere.example/wasm/add:1"}"#, ErrorCode::NotAllowed),
+        (r#"{"app_name": "No Reference"}"#, ErrorCode::BadRequest),
+        (r#"{"app_name": "wasm/add:1", "chunks": [[0, 1]]}"#, ErrorCode::BadRequest),
+    ] {
+        listener.ask(request).await;
+        let notice = listener.hear_an_error().await;
+        assert_eq!(notice.code, code, "{request}");
+        assert!(!notice.message.contains("127.0.0.1"), "no inner address: {}", notice.message);
+    }
+    let missing = channel.reference("wasm/missing:1").to_string();
+    assert_eq!(worker.progress().borrow().artifacts[&missing].phase, Phase::Failed);
+}
+
+#[tokio::test]
+async fn what_is_no_request_gets_no_answer() {
+    let (channel, _worker, mut listener) = ready().await;
+    channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    for payload in ["", "{", "[]", r#"{"name": 1}"#, &"x".repeat(100_000)] {
+        listener.ask(payload).await;
+    }
+    listener.ask(r#"{"app_name": "wasm/add:1", "device": "d"}"#).await;
+    assert_eq!(listener.hear_a_pass().await.0.len(), 1, "the first thing said answers the only request");
+}
+
+#[tokio::test]
+async fn a_corrupt_module_never_gets_its_last_chunk() {
+    let (channel, worker, mut listener) = ready().await;
+    let bytes = module(CHUNK * 5);
+    let pushed = channel.registry.push("wasm/add:1", bytes).await;
+    channel.registry.corrupt(pushed);
+    listener.ask(r#"{"app_name": "wasm/add:1", "device": "d"}"#).await;
+    let mut heard = Vec::new();
+    let notice = loop {
+        match listener.hear().await {
+            Said::Full(chunk) => heard.push(chunk.index),
+            Said::Error(notice) => break notice,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(notice.code, ErrorCode::DigestMismatch);
+    assert!(!heard.contains(&4), "{heard:?}");
+    let reference = channel.reference("wasm/add:1").to_string();
+    assert_eq!(worker.progress().borrow().artifacts[&reference].phase, Phase::Failed);
+}
