@@ -31,7 +31,7 @@ finish() {
   trap '' HUP INT TERM
   [[ ! $command ]] || stop "$command"
   for ((i = ${#servers[@]} - 1; i >= 0; i--)); do stop "${servers[i]}"; done
-  if ((status > 0 && status < 128)); then
+  if ((status > 0 && status < 128 && ${#servers[@]} > 0)); then
     echo
     echo "The demo failed at this step."
     [[ ! -s $log ]] || { echo "The end of $log:" && tail -n 20 "$log" | sed 's/^/  /'; }
