@@ -49,12 +49,15 @@ stop() {
 
 step() { if [[ -t 1 ]]; then printf '\n\e[1m%s\e[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 
-# run COMMAND...: in the foreground, in such a way that it ends when we are told to
+# run COMMAND...: in the foreground, in such a way that it ends when we are told to, or when a server has ended
 run() {
+  local ended='' status=0
   "$@" &
   command=$!
-  wait "$command"
+  wait -n -p ended "$command" "${servers[@]}" || status=$?
+  [[ $ended == "$command" ]] || die "A server ended by itself."
   command=
+  return "$status"
 }
 
 # show COMMAND...: the same, for all to see
@@ -130,8 +133,9 @@ run kubectl wait --for=condition=Established -f crds/ --timeout=30s > "$dir/kube
 show kubectl apply -k "$dir/manifests"
 
 step "5. Start the controller, and wait until the module is out"
-echo "\$ wasmproxy controller --workers in-process &"
-start controller "$wasmproxy" controller --workers in-process
+controller=(controller --workers in-process --http-port 0) # no probes: their port may be in use here
+echo "\$ wasmproxy ${controller[*]} &"
+start controller "$wasmproxy" "${controller[@]}"
 log=$dir/controller.log
 show kubectl wait -n quickstart wp/quickstart --for=condition=Ready --timeout=60s
 
