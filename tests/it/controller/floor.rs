@@ -1,7 +1,5 @@
 //! What the tests of the controller share: a namespace with its servers, and somebody who hears what is sent.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
@@ -21,13 +19,13 @@ use wasmproxy::{
     protocol::{TopicPrefix, Topics},
 };
 
-use crate::lab::{Broker, BrokerConfig, ControlPlane, Registry};
+use crate::{
+    lab::{Broker, BrokerConfig, ControlPlane, Registry},
+    waiting::PATIENCE,
+};
 
 /// The bytes in a chunk: as few as the resource allows, so that small modules have several.
 pub const CHUNK: usize = 1024;
-
-/// Long enough for a slow machine; nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A namespace with a broker and a registry.
 pub struct Floor {
@@ -136,16 +134,6 @@ impl Floor {
             Ok(resource) => resource.unwrap(),
             Err(_) => panic!("in vain: {}", serde_json::to_string_pretty(&self.get(name).await.status).unwrap()),
         }
-    }
-
-    /// Waits until the broker has logged a line like this.
-    pub async fn until_broker_logs(&self, text: &str) {
-        let logged = async {
-            while !self.broker.server().log().contains(text) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        assert!(timeout(PATIENCE, logged).await.is_ok(), "{text:?} is not in\n{}", self.broker.server().log());
     }
 
     /// Hears what is sent on the channel of the resource of that name.
