@@ -18,7 +18,7 @@ use wasmproxy::mqtt::{
     Client, ConnectFailure, ConnectionState, Message, MqttOptions, Publish, Qos, Session, Version, VersionPreference,
 };
 
-use crate::waiting::soon;
+use crate::waiting::{self, soon};
 
 /// 512,000 bytes as base64, and a little.
 const CHUNK: usize = 683_000;
@@ -34,9 +34,7 @@ fn subscriber(url: &str, version: VersionPreference, qos: Qos) -> MqttOptions {
 }
 
 async fn connected(client: &Client) -> (Version, Option<u32>) {
-    let mut state = client.state();
-    let state = soon("a connection", state.wait_for(|state| matches!(state, ConnectionState::Connected { .. }))).await;
-    match *state.unwrap() {
+    match waiting::connected(client).await {
         ConnectionState::Connected { version, max_packet_size, .. } => (version, max_packet_size),
         _ => unreachable!(),
     }

@@ -15,13 +15,13 @@ use wasmproxy::{
         conditions::{ConditionType, find},
     },
     controller::{self, Options, WorkerMode},
-    mqtt::{self, ConnectionState, Message, MqttOptions, Publish, Qos},
+    mqtt::{self, Message, MqttOptions, Publish, Qos},
     protocol::{TopicPrefix, Topics},
 };
 
 use crate::{
     lab::{Broker, BrokerConfig, ControlPlane, Registry},
-    waiting::PATIENCE,
+    waiting::{PATIENCE, connected, taken_in},
 };
 
 /// The bytes in a chunk: as few as the resource allows, so that small modules have several.
@@ -144,15 +144,9 @@ impl Floor {
             subscriptions: vec![(topics.chunk.clone(), Qos::AtLeastOnce), (marker.clone(), Qos::AtLeastOnce)],
             ..MqttOptions::new(self.broker.url().parse().unwrap(), format!("listener-{}", fastrand::u64(..)))
         };
-        let (client, mut arriving) = mqtt::connect(options).unwrap();
-        client.state().wait_for(|state| matches!(state, ConnectionState::Connected { .. })).await.unwrap();
-        let (heard, messages) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(message) = arriving.recv().await {
-                let _ = heard.send(message);
-            }
-        });
-        Listener { client, messages, topics, marker }
+        let (client, messages) = mqtt::connect(options).unwrap();
+        connected(&client).await;
+        Listener { client, messages: taken_in(messages), topics, marker }
     }
 }
 

@@ -37,18 +37,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// A worker with these variables.
-    pub fn worker(variables: &[(&str, &str)]) -> Self {
-        Self::run(&mut worker(variables))
-    }
-
     /// A worker of the channel `floor` between these two.
     pub fn between(broker: &Broker, registry: &Registry) -> Self {
-        Self::worker(&[
+        Self::run(&mut worker(&[
             ("PROXY_MQTT_ADDRESS", &broker.url()),
             ("PROXY_REGISTRY_URL", &format!("http://{}", registry.host())),
             ("PROXY_CHANNEL_ID", "floor"),
-        ])
+        ]))
     }
 
     /// Runs a command whose log lines are JSON.

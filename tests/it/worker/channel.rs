@@ -12,7 +12,10 @@ use wasmproxy::{
     worker::{AllowList, Artifact, ArtifactProgress, BrokerConfig, Phase, Progress, Worker, WorkerConfig},
 };
 
-use crate::lab::{Broker, Registry};
+use crate::{
+    lab::{Broker, Registry},
+    waiting::{connected, taken_in},
+};
 
 /// The chunks of these tests, in bytes: small, so that small modules have several.
 pub const CHUNK: usize = 1000;
@@ -97,22 +100,10 @@ impl Channel {
         let url = self.config.broker.url.clone();
         let mut options = MqttOptions::new(url, format!("listener-{}", fastrand::u64(..)));
         options.subscriptions = vec![(filter, Qos::AtLeastOnce)];
-        let (client, mut arriving) = connect(options).unwrap();
+        let (client, messages) = connect(options).unwrap();
         connected(&client).await;
-        // Taken in at once, whatever the test is about to do: a broker drops what a slow subscriber does not take.
-        let (heard, messages) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(message) = arriving.recv().await {
-                let _ = heard.send(message);
-            }
-        });
-        Listener { client, messages, topics: self.topics.clone() }
+        Listener { client, messages: taken_in(messages), topics: self.topics.clone() }
     }
-}
-
-/// Returns once the connection stands.
-pub async fn connected(client: &Client) {
-    client.state().wait_for(|state| matches!(state, ConnectionState::Connected { .. })).await.unwrap();
 }
 
 /// Waits until `reference` is as far as that.
