@@ -78,8 +78,16 @@ impl Broker {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
+    /// The first of those whom it lets in, where it does not let in anybody.
+    pub fn user(&self) -> Option<User> {
+        self.config.users.first().copied()
+    }
+
     /// What a client needs to trust this broker and, with mutual TLS, to be trusted.
     pub fn tls(&self) -> TlsOptions {
+        if self.config.transport == Transport::Plain {
+            return TlsOptions::default();
+        }
         let read = |name| std::fs::read(self.pki().join(name)).unwrap();
         let identity = (self.config.transport == Transport::MutualTls)
             .then(|| Identity { certificate: read("client.crt"), key: read("client.key") });
