@@ -81,6 +81,8 @@ words! {
         SecretInvalid,
         /// A Secret lacks the label that lets the controller use it.
         SecretNotLabelled,
+        /// The controller is not allowed to read a Secret.
+        SecretForbidden,
 
         /// A connection is being made.
         Connecting,
@@ -94,6 +96,8 @@ words! {
         BrokerTlsFailed,
         /// The broker does not speak the version of MQTT that the spec asks for.
         BrokerProtocolUnsupported,
+        /// The broker refuses the connection, or a message, for a reason of its own.
+        BrokerRejected,
         /// The broker has given the session to another client.
         SessionTakenOver,
         /// The broker does not take messages of this size.

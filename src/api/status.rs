@@ -116,7 +116,7 @@ pub struct ArtifactStatus {
     #[schemars(schema_with = "schema::time")]
     pub started_at: Option<Time>,
 
-    /// When the last pass ended.
+    /// When this digest was first published whole to this target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub completed_at: Option<Time>,

@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand.
 
+mod controller;
 mod crd;
+mod fetch;
 mod worker;
 
 use std::process::ExitCode;
@@ -31,15 +33,20 @@ Exit codes:
 /// In the order of the help: what serves first, then what asks, then what prints.
 #[derive(Subcommand)]
 enum Command {
+    /// Serve the channels of all `WasmProxy` resources in a Kubernetes cluster.
+    #[command(after_long_help = controller::DETAILS)]
+    Controller(controller::ControllerArgs),
     /// Serve one channel without Kubernetes, as the environment says.
     #[command(after_long_help = worker::ENVIRONMENT)]
     Worker,
+    Fetch(Box<fetch::FetchArgs>),
     /// Print the definition of the `WasmProxy` resource, for kubectl apply.
     Crd,
 }
 
 /// Where log lines go is standard error, always.
 #[derive(Args)]
+#[command(next_help_heading = "Logging")]
 struct LogArgs {
     /// How log lines are written
     #[arg(long, global = true, env = "WASMPROXY_LOG_FORMAT", value_enum, ignore_case = true, default_value_t)]
@@ -57,7 +64,9 @@ pub fn main() -> ExitCode {
     // `parse` ends the process itself: with 2 after a usage error, with 0 after `--help` and `--version`.
     let Cli { command, logs } = Cli::parse();
     match command {
+        Command::Controller(args) => controller::run(&args, &logs),
         Command::Worker => worker::run(&logs),
+        Command::Fetch(args) => fetch::run(&args, &logs),
         Command::Crd => crd::run(),
     }
 }

@@ -1,1 +1,37 @@
 //! The other end: gathers chunks, asks again for what is missing, verifies.
+//!
+//! [`fetch`] brings one module into one file, in the full dialect of the [protocol](crate::protocol), and says on the
+//! way what happens ([`Event`]). It knows nothing of terminals, and nothing of what runs at the other end.
+//!
+//! ```text
+//!   mqtt ──messages──► hearing ──chunks, notices──► gathering ──► what to write, what to ask
+//!     ▲                (read, or ignored)           │ assembly: which chunks are here
+//!     │                                             │ patience: when to ask, when to give up
+//!     └────── requests, receipt ────── fetch ◄──────┘
+//!                                        └──────► file (written in place, verified, renamed)
+//! ```
+//!
+//! `gathering` decides and does nothing; `fetch` does and decides nothing. What a device trusts is the digest alone:
+//! chunks come from a channel on which others speak too, so each is checked against what the first one announced, the
+//! whole against its digest, and everything that a message can make it do is bounded.
+
+mod assembly;
+mod error;
+mod event;
+mod fetch;
+mod file;
+mod gathering;
+mod hearing;
+mod options;
+mod patience;
+mod reference;
+
+pub use self::{
+    assembly::{MAX_CHUNKS, TooManyChunks, Whole},
+    error::{FetchError, ReceiptError, Stall},
+    event::{Cause, Event},
+    fetch::{Fetched, fetch},
+    gathering::{MAX_CHANGES, MAX_MISMATCHES},
+    options::FetchOptions,
+    reference::{InvalidReference, Reference},
+};

@@ -6,6 +6,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+use tracing::Instrument as _;
 
 use super::{
     connection::Connection,
@@ -60,7 +61,7 @@ pub fn connect(options: MqttOptions) -> Result<(Client, mpsc::Receiver<Message>)
     let (messages, receiver) = mpsc::channel(MESSAGES);
     let (stop, stopped) = watch::channel(None);
     let max_packet_size = settled.options.max_packet_size;
-    tokio::spawn(Connection::new(settled, shared.clone(), messages, stopped).run());
+    tokio::spawn(Connection::new(settled, shared.clone(), messages, stopped).run().in_current_span());
     Ok((Client { shared, stop: Arc::new(stop), max_packet_size }, receiver))
 }
 

@@ -7,7 +7,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use super::{
     backoff::{Backoff, STABLE},
@@ -100,7 +100,7 @@ impl Connection {
             shared: self.shared.clone(),
             messages: self.messages.clone(),
         };
-        tokio::spawn(driver.run())
+        tokio::spawn(driver.run().in_current_span())
     }
 
     /// Draws the lessons of a connection that ended, and says how long to wait.

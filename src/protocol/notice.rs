@@ -1,5 +1,7 @@
 //! What the worker says besides chunks.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ChunkHead, DeviceName};
@@ -65,6 +67,13 @@ impl ErrorCode {
     }
 }
 
+impl fmt::Display for ErrorCode {
+    /// As on the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// A notice that a request was not served, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorNotice {
@@ -98,5 +107,6 @@ mod tests {
             serde_json::to_string(&notice).unwrap(),
             r#"{"app_name":"add","code":"registry_unavailable","message":"later","retryable":true}"#
         );
+        assert_eq!(notice.code.to_string(), "registry_unavailable");
     }
 }

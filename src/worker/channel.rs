@@ -13,6 +13,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     config::{Artifact, WorkerConfig},
@@ -229,19 +230,21 @@ impl Channel {
                     .then(|| self.config.target(declared.is_some_and(|artifact| artifact.plain))),
                 active,
             };
-            self.tasks.spawn(async {
+            let task = async {
                 let (wish, outcome) = delivery.run().await;
                 Ended::Delivery(wish, outcome)
-            });
+            };
+            self.tasks.spawn(task.in_current_span());
         }
         for (pull, chunks) in self.pulls.take_due(now) {
             let (link, slots, stop) = (self.link.clone(), self.pull_slots.clone(), self.stop.child_token());
             let chunk_size = self.config.chunk_size.get();
-            self.tasks.spawn(async move {
+            let task = async move {
                 let _slot = slots.acquire_owned().await;
                 let result = pull.run(link, chunks, chunk_size, stop).await;
                 Ended::Pull(pull, result)
-            });
+            };
+            self.tasks.spawn(task.in_current_span());
         }
     }
 

@@ -35,6 +35,7 @@ use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
+use tracing::Instrument as _;
 
 pub use allow::{AllowList, InvalidPattern};
 pub use config::{Artifact, BrokerConfig, WorkerConfig};
@@ -56,14 +57,14 @@ pub struct Worker {
 impl Worker {
     /// Starts a worker; `memory` is what an earlier one reported, or nothing.
     ///
-    /// What is wrong with the configuration shows in the progress. A worker that is dropped stops, and keeps its
+    /// What it logs is within the caller's span. What is wrong with the configuration shows in the progress. A worker that is dropped stops, and keeps its
     /// session with the broker.
     pub fn start(config: WorkerConfig, memory: Progress) -> Self {
         let tracker = Tracker::new(memory);
         let progress = tracker.subscribe();
         let (config, configured) = watch::channel(config);
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(supervisor::supervise(configured, tracker, stopped));
+        let task = tokio::spawn(supervisor::supervise(configured, tracker, stopped).in_current_span());
         Self { config, progress, stop, task }
     }
 

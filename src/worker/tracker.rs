@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::sync::watch;
 
-use super::progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source};
+use super::progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals};
 use crate::{
     digest::Digest,
     protocol::ChunkHead,
@@ -40,29 +40,34 @@ impl Tracker {
 
     /// Changes one artifact, which is known from then on.
     fn artifact_mut(&self, reference: &Reference, app_name: &str, change: impl FnOnce(&mut ArtifactProgress)) {
-        self.update(|progress| {
-            let artifact = progress
-                .artifacts
+        self.both_mut(reference, app_name, |artifact, _| change(artifact));
+    }
+
+    /// Changes one artifact and the totals at once.
+    fn both_mut(&self, reference: &Reference, app_name: &str, change: impl FnOnce(&mut ArtifactProgress, &mut Totals)) {
+        self.update(|Progress { artifacts, totals, .. }| {
+            let artifact = artifacts
                 .entry(reference.to_string())
                 .or_insert_with(|| ArtifactProgress::new(app_name, Source::Requested));
-            change(artifact);
+            change(artifact, totals);
         });
     }
 
-    /// It waits for its turn; what was published stays so until its turn comes.
+    /// A device asked for it, and it waits for its turn.
     pub(super) fn pending(&self, reference: &Reference, app_name: &str) {
         self.artifact_mut(reference, app_name, |artifact| {
-            if artifact.phase == Phase::Failed {
+            if artifact.phase == Phase::Failed && artifact.source == Source::Requested {
                 (artifact.phase, artifact.failure) = (Phase::Pending, None);
             }
         });
         self.update(Progress::forget_old_requests);
     }
 
-    /// The registry is asked what it is.
+    /// The registry is asked what it is. What is published stays so until something else is streamed, and what failed
+    /// until something better is known: else each attempt would unsettle whoever watches.
     pub(super) fn resolving(&self, reference: &Reference, app_name: &str) {
         self.artifact_mut(reference, app_name, |artifact| {
-            if artifact.phase != Phase::Published {
+            if artifact.phase == Phase::Pending {
                 artifact.phase = Phase::Resolving;
             }
         });
@@ -132,28 +137,28 @@ impl Tracker {
 
     /// All its chunks are acknowledged; `whole` where that is all that was declared of it.
     pub(super) fn published(&self, reference: &Reference, app_name: &str, whole: bool) {
-        self.artifact_mut(reference, app_name, |artifact| {
+        self.both_mut(reference, app_name, |artifact, totals| {
             artifact.phase = Phase::Published;
             if whole {
                 artifact.completed.get_or_insert_with(SystemTime::now);
             }
+            totals.completed += 1;
         });
-        self.update(|progress| progress.totals.completed += 1);
     }
 
     /// It did not work. What was published before stays so, with a word on why it could not be looked at.
     pub(super) fn failed(&self, reference: &Reference, app_name: &str, failure: Failure) {
-        self.artifact_mut(reference, app_name, |artifact| {
+        self.both_mut(reference, app_name, |artifact, totals| {
             artifact.phase = if artifact.completed.is_some() { Phase::Published } else { Phase::Failed };
             artifact.failure = Some(failure);
+            totals.failed += 1;
         });
-        self.update(|progress| progress.totals.failed += 1);
     }
 
     /// It was broken off by our own doing, and waits again.
     pub(super) fn broken_off(&self, reference: &Reference, app_name: &str) {
         self.artifact_mut(reference, app_name, |artifact| {
-            if artifact.phase != Phase::Published {
+            if matches!(artifact.phase, Phase::Resolving | Phase::Streaming) {
                 artifact.phase = Phase::Pending;
             }
         });

@@ -6,6 +6,9 @@
 #![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
 mod admission;
+mod controller;
+mod device;
+mod examples;
 mod lab;
 mod modules;
 mod mqtt;

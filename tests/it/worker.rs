@@ -2,5 +2,6 @@
 
 pub mod channel;
 mod declared;
+mod fetched;
 mod requested;
 mod stopping;

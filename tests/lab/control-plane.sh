@@ -61,8 +61,9 @@ background "$dir/kube-controller-manager.log" kube-controller-manager --kubeconf
   --secure-port=0 --service-account-private-key-file=service-accounts.key --root-ca-file=ca.crt \
   --kube-api-qps=200 --kube-api-burst=400 --flex-volume-plugin-dir="$dir/plugins"
 await account || failed "kube-controller-manager did not start"
+export KUBECONFIG=$dir/kubeconfig KUBECACHEDIR=$dir/kubectl
 for path in "${manifests[@]}"; do
-  kubectl --kubeconfig kubeconfig apply --server-side -f "$path" > kubectl.log
-  kubectl --kubeconfig kubeconfig wait --for=condition=Established crd --all --timeout=1m > kubectl.log
+  kubectl apply --server-side -f "$path" > kubectl.log
+  kubectl wait --for=condition=Established crd --all --timeout=1m > kubectl.log
 done
 serve "KUBECONFIG=$dir/kubeconfig" "SERVER=https://127.0.0.1:$port" "CA=$dir/ca.crt" "PORT=$port" "PID=${children[1]}" "LOG=$log"

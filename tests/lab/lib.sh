@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What the scripts of this folder share. Sourced, never run.
 set -euo pipefail
+shopt -s inherit_errexit
 
 lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # What is built or fetched once stays here; every folder below it is named by its version.
@@ -10,9 +11,12 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/wasmproxy
 kubernetes_version=$(sed -n 's,^\tk8s.io/kubernetes \(v[0-9.]*\)$,\1,p' "$lab/kubernetes/go.mod")
 oras_version=v1.3.6
 cargo_deny_version=0.20.2
+esbuild_version=0.28.2
 kubernetes=$cache/kubernetes-$kubernetes_version
 oras=$cache/oras-$oras_version
 cargo_deny=$cache/cargo-deny-$cargo_deny_version
+# shellcheck disable=SC2034 # for setup.sh, which fetches it, and demo.sh, which sends it
+esbuild=$cache/esbuild-$esbuild_version
 
 # Debian keeps servers in /usr/sbin, which is on root's PATH only.
 PATH=${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS:}$kubernetes/bin:$oras/bin:$cargo_deny/bin:$PATH:/usr/sbin
@@ -34,4 +38,19 @@ need() {
   for program; do
     command -v "$program" > /dev/null || die "$program is missing: \`make setup\` gets everything that is needed"
   done
+}
+
+# end PID...: ends children that were told to end, the hard way if they take more than ten seconds
+end() {
+  local child
+  exec {errors}>&2 2> /dev/null # bash would tell of each that was killed
+  for child; do
+    # No `wait`: bash can lose the end of a child when a trap interrupts it, and would then wait for ever.
+    for _ in {1..500}; do
+      kill -0 "$child" || continue 2
+      sleep 0.02
+    done
+    kill -KILL "$child" || true
+  done
+  exec 2>&"$errors"
 }

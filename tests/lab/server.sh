@@ -47,10 +47,8 @@ background() {
 }
 
 stop() {
-  local child
-  for child in "${children[@]}"; do kill -"$stop_signal" "$child" 2> /dev/null || true; done
-  for child in "${children[@]}"; do wait "$child" 2> /dev/null || true; done
-  children=()
+  ((${#children[@]} == 0)) || kill -"$stop_signal" "${children[@]}" 2> /dev/null || true
+  end "${children[@]}"
   [[ ! $temporary ]] || { cd / && rm -rf "$dir"; }
 }
 

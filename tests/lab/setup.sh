@@ -2,7 +2,7 @@
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
 # usage: setup.sh test|demo|lint...
 #   test  the servers that tests and demo talk to: from Debian's packages, and Kubernetes from its Go module
-#   demo  the same, and the tool that pushes a module
+#   demo  the same, a module of some size, and the tool that pushes it
 #   lint  the checkers
 
 # shellcheck source=tests/lab/lib.sh
@@ -51,6 +51,27 @@ build_oras() {
   GOBIN=$oras/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "oras.land/oras/cmd/oras@$oras_version"
 }
 
+# A module of 14 MB for the demo. As npm publishes it, or else from the Go module that it is made of.
+get_esbuild() {
+  [[ ! ${MODULE-} && ! -e $esbuild/esbuild.wasm ]] || return 0
+  local new=$esbuild.new
+  mkdir -p "$new"
+  if command -v npm > /dev/null; then
+    echo "Getting esbuild.wasm $esbuild_version with npm"
+    npm pack --silent --pack-destination "$new" "esbuild-wasm@$esbuild_version" > "$new/log"
+    tar -xzf "$new/esbuild-wasm-$esbuild_version.tgz" -C "$new" --strip-components=1 package/esbuild.wasm
+  else
+    with_go "esbuild.wasm $esbuild_version from its Go module"
+    local modules; modules=$(go env GOMODCACHE)
+    GOPATH=$new GOMODCACHE=$modules GOBIN='' GOOS=js GOARCH=wasm GOFLAGS=-buildvcs=false \
+      go install -ldflags '-s -w' "github.com/evanw/esbuild/cmd/esbuild@v$esbuild_version"
+    mv "$new/bin/js_wasm/esbuild" "$new/esbuild.wasm"
+  fi
+  mkdir -p "$esbuild"
+  mv "$new/esbuild.wasm" "$esbuild/"
+  rm -rf "$new"
+}
+
 build_cargo_deny() {
   [[ ! -x $cargo_deny/bin/cargo-deny ]] || return 0
   echo "Building cargo-deny $cargo_deny_version (minutes, this once)"
@@ -67,7 +88,10 @@ for purpose; do
       packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
         mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils
       build_kubernetes
-      [[ $purpose == test ]] || build_oras
+      if [[ $purpose == demo ]]; then
+        build_oras
+        get_esbuild
+      fi
       ;;
     lint)
       packages cc=build-essential shellcheck=shellcheck

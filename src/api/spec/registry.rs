@@ -23,7 +23,7 @@ pub struct RegistrySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
 
-    /// The Secret that holds the certificates of a TLS connection: in ca.crt the authority to trust instead of the
+    /// The Secret that holds the certificates of a TLS connection: in ca.crt an authority to trust besides the
     /// system's, in tls.crt and tls.key a client certificate for mutual TLS. Either part may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_secret_ref: Option<LocalObjectReference>,

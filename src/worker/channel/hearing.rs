@@ -1,6 +1,7 @@
 //! What devices say, and what becomes of it.
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{
     super::{
@@ -132,7 +133,8 @@ impl Channel {
         if let Ok(payload) = serde_json::to_vec(&notice(app_name, code, device, message)) {
             let link = self.link.clone();
             // Not waited for: a broker that is away must not hold up the channel. The limiter bounds their number.
-            tokio::spawn(async move { link.publish_notice(&link.topics.error, payload).await });
+            let task = async move { link.publish_notice(&link.topics.error, payload).await };
+            tokio::spawn(task.in_current_span());
         }
     }
 }

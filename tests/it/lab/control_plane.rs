@@ -30,14 +30,19 @@ impl ControlPlane {
 
     /// One of a test's own.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// One of a test's own, with these manifests applied.
+    pub async fn start_with(manifests: &[PathBuf]) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let name = format!("control-plane-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         // The shared one is never dropped, so its script clears up.
         let mut options = vec!["--temporary".into()];
         let crds = repository().join("crds");
-        if crds.exists() {
-            options.extend(["--apply".into(), crds.display().to_string()]);
+        for path in crds.exists().then_some(&crds).into_iter().chain(manifests) {
+            options.extend(["--apply".into(), path.display().to_string()]);
         }
         Self { server: Server::start("control-plane.sh", &dir, options).await }
     }

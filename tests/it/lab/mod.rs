@@ -20,7 +20,7 @@ pub use broker::{Broker, BrokerConfig};
 pub use control_plane::ControlPlane;
 pub use pki::Pki;
 pub use registry::{Registry, RegistryConfig};
-pub use server::Server;
+pub use server::{Server, repository};
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

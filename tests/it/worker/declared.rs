@@ -26,7 +26,7 @@ async fn a_declared_artifact_is_streamed_and_counted() {
     assert_eq!((artifact.total, artifact.published, artifact.digest), (13, 13, Some(pushed)));
     let totals = Totals { completed: 1, failed: 0, chunks: 13, bytes: bytes.len() as u64 };
     assert_eq!(worker.progress().borrow().totals, totals);
-    assert_eq!(worker.progress().borrow().settled, Some(1));
+    worker.progress().wait_for(|progress| progress.settled == Some(1)).await.unwrap();
 }
 
 #[tokio::test]

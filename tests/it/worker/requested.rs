@@ -105,7 +105,7 @@ async fn chunks_by_number_come_on_the_devices_own_topic() {
         let offset = expected as usize * CHUNK;
         assert_eq!(chunk.data, bytes[offset..(offset + CHUNK).min(bytes.len())]);
     }
-    assert_eq!(worker.progress().borrow().totals.chunks, 4);
+    worker.progress().wait_for(|progress| progress.totals.chunks == 4).await.unwrap();
 
     listener.ask(&ask(json!([[10, 10]]), &pushed.to_string())).await;
     assert_eq!(listener.hear_an_error().await.code, ErrorCode::BadRequest);

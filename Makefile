@@ -1,0 +1,23 @@
+# `make` lists what there is to make.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint generate setup
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Show the whole way of a module on this machine (MODULE=file: yours, KEEP=1: keep it up)
+	@tests/lab/demo.sh
+
+test: ## Run every test, against real servers (TEST=name: those only)
+	tests/lab/setup.sh test
+	cargo test --locked $(TEST)
+
+lint: ## Check format, lints, dependencies, scripts and generated files
+	tests/lab/setup.sh lint
+	tests/lab/lint.sh
+
+generate: ## Write what is generated: crds/
+	tests/lab/generate.sh
+
+setup: ## Get what is missing on this machine for all of the above
+	tests/lab/setup.sh test demo lint

@@ -1,0 +1,153 @@
+//! `wasmproxy controller`: reconciles `WasmProxy` resources until a signal comes.
+
+use std::{
+    io::{self, Write as _},
+    net::IpAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use clap::{Args, ValueEnum};
+use kube::{Client, Config, config::InferConfigError};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::LogArgs;
+use crate::{
+    controller::{self, Options, WorkerMode},
+    telemetry::{
+        logs,
+        probes::{self, Probes},
+    },
+};
+
+/// What `wasmproxy controller --help` says at its end.
+pub(super) const DETAILS: &str = "\
+The cluster is found as kubectl finds it, by KUBECONFIG or ~/.kube/config; in a Pod by its service account, which must \
+be allowed to list and watch wasmproxies, to patch wasmproxies/status, and to get secrets. The definition of the \
+resource must be there: wasmproxy crd | kubectl apply --server-side -f -
+
+A Secret is only used with the label wasmproxy.io/credentials=true. It is read again when its resource changes, when \
+somebody refuses what it holds, and every five minutes.
+
+SIGTERM and SIGINT end the controller within five seconds. The brokers keep the workers' sessions, and the next \
+controller goes on without sending again what was published.";
+
+/// The arguments of `wasmproxy controller`.
+#[derive(Args)]
+pub(super) struct ControllerArgs {
+    /// Where workers run
+    #[arg(long, env = "WASMPROXY_WORKERS", value_enum)]
+    workers: Workers,
+    /// The only namespace to watch [default: all of them]
+    #[arg(long, short, env = "WASMPROXY_NAMESPACE")]
+    namespace: Option<String>,
+    /// Port of /healthz and /readyz; 0 for none
+    #[arg(long, env = "WASMPROXY_HTTP_PORT", default_value_t = 9191)]
+    http_port: u16,
+    /// Address of that port [default: all of this machine]
+    #[arg(long, env = "WASMPROXY_HTTP_HOST")]
+    http_host: Option<IpAddr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Workers {
+    /// In this process: for small clusters, for development, and where there are no nodes
+    InProcess,
+    /// In a Pod each: not supported yet
+    Pods,
+}
+
+/// Why the controller did not start.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("--workers pods is not supported yet: use --workers in-process")]
+    Pods,
+    #[error("no cluster is configured: set KUBECONFIG, or run in a Pod ({0})")]
+    NoCluster(#[from] InferConfigError),
+    #[error("the configuration of the cluster cannot be used: {0}")]
+    Client(#[from] kube::Error),
+    #[error("--http-port: port {port} cannot be listened on: {source}; say another one, or 0 for no probes")]
+    Probes { port: u16, source: io::Error },
+    #[error("the operating system refuses what every program needs: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs it until a signal comes.
+pub(super) fn run(args: &ControllerArgs, logs: &LogArgs) -> ExitCode {
+    match start(args, logs) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where nobody listens on standard error, the exit code must do.
+            let _ = writeln!(io::stderr(), "wasmproxy: {failure}");
+            let is_usage = matches!(failure, Failure::Pods | Failure::NoCluster(_) | Failure::Client(_));
+            ExitCode::from(if is_usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn start(args: &ControllerArgs, logs: &LogArgs) -> Result<(), Failure> {
+    let workers = match args.workers {
+        Workers::InProcess => WorkerMode::InProcess,
+        Workers::Pods => return Err(Failure::Pods),
+    };
+    // Nothing before this sets up logs.
+    let _ = logs::init(logs.log_format, logs.log_level.unwrap_or_default());
+    // An empty variable is as good as none.
+    let namespace = args.namespace.clone().filter(|namespace| !namespace.is_empty());
+    let options = Options { namespace, workers };
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(serve(args, options));
+    // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(args: &ControllerArgs, options: Options) -> Result<(), Failure> {
+    let stop = stop_on_signal()?;
+    let config = Config::infer().await?;
+    info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "starting");
+    let client = Client::try_from(config)?;
+    let ready = Arc::new(AtomicBool::new(false));
+    let _probes = probes(args, ready.clone()).await?;
+    controller::run(client, options, || ready.store(true, Ordering::Relaxed), stop).await;
+    Ok(())
+}
+
+/// Cancelled by the first SIGTERM or SIGINT.
+fn stop_on_signal() -> Result<CancellationToken, Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => info!("SIGINT: stopping"),
+        }
+        stopping.cancel();
+    });
+    Ok(stop)
+}
+
+/// Alive while it answers; ready once it knows of every resource.
+async fn probes(args: &ControllerArgs, ready: Arc<AtomicBool>) -> Result<Option<Probes>, Failure> {
+    let port = args.http_port;
+    if port == 0 {
+        return Ok(None);
+    }
+    let ready = move || {
+        if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("the resources are not known yet".to_owned()) }
+    };
+    let listen = async {
+        let listener = probes::listen(args.http_host, port).await?;
+        Probes::serve(listener, probes::router(|| Ok(()), ready))
+    };
+    listen.await.map(Some).map_err(|source| Failure::Probes { port, source })
+}

@@ -1,0 +1,64 @@
+//! What reconciliations share.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::{Client, ResourceExt as _};
+
+use super::{backoff::Backoffs, status::later, watch::Departure, workers::Workers};
+use crate::api::WasmProxy;
+
+/// What reconciliations share.
+pub(super) struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The workers.
+    pub workers: Workers,
+    /// Who failed how often.
+    pub backoffs: Backoffs,
+    /// Each resource as the controller's last write left it.
+    written: Mutex<HashMap<String, Arc<WasmProxy>>>,
+}
+
+impl Context {
+    /// Nothing done yet.
+    pub fn new(client: Client, workers: Workers) -> Self {
+        Self { client, workers, backoffs: Backoffs::default(), written: Mutex::default() }
+    }
+
+    /// The resource as it is known best: the watch may lag behind what was written, and a comparison with its state would
+    /// then take what is long corrected for right.
+    pub fn latest(&self, watched: Arc<WasmProxy>) -> Arc<WasmProxy> {
+        let uid = watched.uid().unwrap_or_default();
+        match self.written().get(&uid).cloned() {
+            Some(written) => later(watched, written),
+            None => watched,
+        }
+    }
+
+    /// Keeps what a write gave back.
+    pub fn keep(&self, resource: WasmProxy) {
+        self.written().insert(resource.uid().unwrap_or_default(), Arc::new(resource));
+    }
+
+    /// Forgets resources that are gone, and stops their workers.
+    pub fn depart(&self, departure: &Departure) {
+        self.workers.depart(departure);
+        match departure {
+            Departure::Of(uid) => {
+                self.backoffs.reset(uid);
+                self.written().remove(uid);
+            }
+            Departure::AllBut(uids) => {
+                self.backoffs.retain(uids);
+                self.written().retain(|uid, _| uids.contains(uid));
+            }
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<String, Arc<WasmProxy>>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,130 @@
+//! One resource: its worker, and what the controller says of it.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Api, ResourceExt as _, core::error_boundary::InvalidObject, runtime::controller::Action};
+use tracing::{info, warn};
+
+use super::{
+    context::Context,
+    error::{Error, name_of},
+    now,
+    status::{Author, apply},
+    summary::{Problem, WorkerState, is_said, summary, unreadable},
+    watch::Watched,
+};
+use crate::api::{
+    WasmProxy, WasmProxyStatus,
+    conditions::{ConditionStatus, ConditionType, Reason, find},
+};
+
+/// How often Secrets are looked at where nothing happens.
+const AT_REST: Duration = Duration::from_secs(5 * 60);
+
+/// Brings the worker of one resource in line with it, and writes the controller's part of the status.
+pub(super) async fn reconcile(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, Error> {
+    match &watched.0 {
+        Ok(resource) => reconcile_resource(context.latest(Arc::new(resource.clone())), &context).await,
+        Err(invalid) => say_unreadable(invalid, &context).await,
+    }
+}
+
+/// When a reconciliation that failed is tried again.
+#[expect(clippy::needless_pass_by_value, reason = "kube calls it so")]
+pub(super) fn error_policy(watched: Arc<Watched>, error: &Error, context: Arc<Context>) -> Action {
+    let wait = context.backoffs.fail(&watched.uid().unwrap_or_default());
+    let resource = format!("{}/{}", watched.namespace().unwrap_or_default(), watched.name_any());
+    warn!(resource, %error, retry_in = ?wait, "the resource is not as it should be");
+    Action::requeue(wait)
+}
+
+async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Result<Action, Error> {
+    let uid = resource.uid().unwrap_or_default();
+    if resource.metadata.deletion_timestamp.is_some() {
+        context.workers.stop(&uid).await;
+        return Ok(Action::await_change());
+    }
+    let outcome = if resource.spec.suspend {
+        context.workers.stop(&uid).await;
+        Ok(())
+    } else {
+        context.workers.ensure(&resource).await
+    };
+    if let Some(state) = state(&resource, &outcome, context.workers.is_running(&uid)) {
+        let part = summary(&resource, &state, &now());
+        say(&resource, &part, context).await?;
+    }
+    outcome?;
+    if is_refused(&resource) {
+        // Whoever corrects the Secret is not to wait for the next look at rest.
+        return Ok(Action::requeue(context.backoffs.fail(&uid)));
+    }
+    context.backoffs.reset(&uid);
+    Ok(Action::requeue(AT_REST))
+}
+
+/// What there is to say of the worker; nothing where only the API server is at fault.
+fn state(resource: &WasmProxy, outcome: &Result<(), Error>, running: bool) -> Option<WorkerState> {
+    match outcome {
+        Ok(()) if resource.spec.suspend => Some(WorkerState::Suspended),
+        Ok(()) => Some(WorkerState::Running),
+        Err(error) => {
+            let problem = Problem { reason: error.reason()?, message: error.to_string() };
+            Some(if running { WorkerState::Outdated(problem) } else { WorkerState::Absent(problem) })
+        }
+    }
+}
+
+/// Whether somebody refuses the worker for what its Secrets hold.
+fn is_refused(resource: &WasmProxy) -> bool {
+    let spec = &resource.spec;
+    let names_secrets = [
+        &spec.broker.secret_ref,
+        &spec.broker.cert_secret_ref,
+        &spec.registry.secret_ref,
+        &spec.registry.cert_secret_ref,
+    ];
+    let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let refused =
+        [Reason::BrokerUnauthorized, Reason::BrokerTlsFailed, Reason::RegistryUnauthorized, Reason::RegistryTlsFailed];
+    names_secrets.into_iter().any(Option::is_some)
+        && conditions.iter().any(|condition| {
+            condition.status == ConditionStatus::False.as_str()
+                && refused.iter().any(|reason| reason.as_str() == condition.reason)
+        })
+}
+
+async fn say(resource: &WasmProxy, part: &WasmProxyStatus, context: &Context) -> Result<(), Error> {
+    if is_said(part, resource) {
+        return Ok(());
+    }
+    let api = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
+    let written = apply(&api, &resource.name_any(), Author::Controller, part).await?;
+    log(resource, &written);
+    context.keep(written);
+    Ok(())
+}
+
+/// A line for each change of what `Ready` says.
+fn log(before: &WasmProxy, after: &WasmProxy) {
+    let (Some(now), was) = (ready(after), ready(before)) else { return };
+    if was.is_none_or(|was| (&was.status, &was.reason) != (&now.status, &now.reason)) {
+        info!(resource = name_of(after), reason = now.reason, "Ready is {}: {}", now.status, now.message);
+    }
+}
+
+fn ready(resource: &WasmProxy) -> Option<&Condition> {
+    find(&resource.status.as_ref()?.conditions, ConditionType::Ready)
+}
+
+/// An object that cannot be read has a status all the same, for whoever looks at it.
+async fn say_unreadable(invalid: &InvalidObject, context: &Context) -> Result<Action, Error> {
+    let name = invalid.metadata.name.clone().unwrap_or_default();
+    let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
+    warn!(resource = format!("{namespace}/{name}"), error = invalid.error, "the resource cannot be read");
+    let part = unreadable(invalid, &now());
+    let api: Api<Watched> = Api::namespaced(context.client.clone(), &namespace);
+    apply(&api, &name, Author::Controller, &part).await?;
+    Ok(Action::await_change())
+}

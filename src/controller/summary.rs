@@ -1,0 +1,171 @@
+//! `Ready`, and what the controller says besides. Pure.
+//!
+//! Follows kstatus, by which `kubectl wait`, Flux and Argo CD read a resource: `Reconciling` and `Stalled` are there only
+//! while they are True, and an object that nobody has looked at is not ready.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::core::error_boundary::InvalidObject;
+
+use crate::api::{
+    WasmProxy, WasmProxyStatus,
+    conditions::{ConditionStatus, ConditionType, Finding, Reason, find},
+};
+
+/// How it stands with the worker of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It runs, and knows what the spec says.
+    Running,
+    /// It runs, and does not know the latest: this keeps it.
+    Outdated(Problem),
+    /// It does not run: this keeps it.
+    Absent(Problem),
+    /// It does not run, because it is not to.
+    Suspended,
+}
+
+/// What keeps a worker, as the resource's owner should hear it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// For programs.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+/// The controller's part of the status.
+pub fn summary(resource: &WasmProxy, worker: &WorkerState, now: &Time) -> WasmProxyStatus {
+    let generation = resource.metadata.generation.unwrap_or_default();
+    let before = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let ready = ready(worker, generation, before);
+    let mut findings = vec![available(worker)];
+    findings.extend(reconciling(&ready));
+    findings.extend(stalled(&ready));
+    if let WorkerState::Absent(_) | WorkerState::Suspended = worker {
+        findings.extend(without_worker("no worker runs"));
+    }
+    findings.insert(0, ready);
+    WasmProxyStatus {
+        observed_generation: Some(generation),
+        conditions: findings.into_iter().map(|finding| finding.into_condition(generation, before, now)).collect(),
+        ..WasmProxyStatus::default()
+    }
+}
+
+/// The controller's part of the status of a resource that cannot be read. A worker that runs goes on as it was.
+pub fn unreadable(invalid: &InvalidObject, now: &Time) -> WasmProxyStatus {
+    let generation = invalid.metadata.generation.unwrap_or_default();
+    let message = format!("the resource cannot be read: {}; correct it, or upgrade the controller", invalid.error);
+    let ready = finding(ConditionType::Ready, ConditionStatus::False, Reason::InvalidSpec, &message);
+    let findings = stalled(&ready).into_iter().chain([ready]);
+    WasmProxyStatus {
+        observed_generation: Some(generation),
+        conditions: findings.map(|finding| finding.into_condition(generation, &[], now)).collect(),
+        ..WasmProxyStatus::default()
+    }
+}
+
+/// The worker's three conditions where there is none.
+pub fn without_worker(why: &str) -> [Finding; 3] {
+    [ConditionType::BrokerConnected, ConditionType::RegistryReady, ConditionType::ArtifactsPublished]
+        .map(|about| finding(about, ConditionStatus::Unknown, Reason::WorkerUnavailable, why))
+}
+
+/// Whether `part` is what the controller has said already.
+pub fn is_said(part: &WasmProxyStatus, resource: &WasmProxy) -> bool {
+    let Some(status) = &resource.status else { return false };
+    let said = |condition| status.conditions.contains(condition);
+    let transient = [ConditionType::Reconciling, ConditionType::Stalled];
+    let withdrawn = |about| find(&status.conditions, about).is_some() && find(&part.conditions, about).is_none();
+    status.observed_generation == part.observed_generation
+        && part.conditions.iter().all(said)
+        && !transient.into_iter().any(withdrawn)
+}
+
+fn available(worker: &WorkerState) -> Finding {
+    let about = ConditionType::WorkerAvailable;
+    match worker {
+        WorkerState::Running | WorkerState::Outdated(_) => {
+            finding(about, ConditionStatus::True, Reason::Succeeded, "the worker runs in the controller's process")
+        }
+        WorkerState::Absent(problem) => finding(about, ConditionStatus::False, problem.reason, &problem.message),
+        WorkerState::Suspended => finding(about, ConditionStatus::False, Reason::Suspended, SUSPENDED),
+    }
+}
+
+const SUSPENDED: &str = "nothing is sent until spec.suspend is false";
+
+fn ready(worker: &WorkerState, generation: i64, conditions: &[Condition]) -> Finding {
+    let about = ConditionType::Ready;
+    match worker {
+        WorkerState::Suspended => finding(about, ConditionStatus::False, Reason::Suspended, SUSPENDED),
+        WorkerState::Absent(problem) | WorkerState::Outdated(problem) => {
+            finding(about, ConditionStatus::False, problem.reason, &problem.message)
+        }
+        WorkerState::Running => sum_up(generation, conditions),
+    }
+}
+
+/// What is wrong comes first, then what is not known yet.
+fn sum_up(generation: i64, conditions: &[Condition]) -> Finding {
+    let about = ConditionType::Ready;
+    let current = |about| find(conditions, about).filter(|condition| condition.observed_generation == Some(generation));
+    let broker = current(ConditionType::BrokerConnected);
+    let registry = current(ConditionType::RegistryReady);
+    let artifacts = current(ConditionType::ArtifactsPublished);
+    let is = |condition: Option<&Condition>, status: ConditionStatus| {
+        condition.is_some_and(|condition| condition.status == status.as_str())
+    };
+    let wrong = [broker, registry, artifacts].into_iter().flatten().find(|c| is(Some(c), ConditionStatus::False));
+    if let Some(wrong) = wrong {
+        return finding(about, ConditionStatus::False, reason_of(wrong), &wrong.message);
+    }
+    let nothing_asked = registry.is_some_and(|condition| condition.reason == Reason::NothingDeclared.as_str());
+    let registry_is_fine = nothing_asked || is(registry, ConditionStatus::True);
+    match artifacts {
+        Some(artifacts)
+            if is(broker, ConditionStatus::True) && registry_is_fine && is(Some(artifacts), ConditionStatus::True) =>
+        {
+            finding(about, ConditionStatus::True, reason_of(artifacts), &artifacts.message)
+        }
+        _ => {
+            let open =
+                [broker, registry, artifacts].into_iter().flatten().find(|c| is(Some(c), ConditionStatus::Unknown));
+            let message = open.map_or("the worker has not reported yet", |condition| condition.message.as_str());
+            finding(about, ConditionStatus::Unknown, Reason::Progressing, message)
+        }
+    }
+}
+
+/// A worker of another version may know reasons that we do not.
+fn reason_of(condition: &Condition) -> Reason {
+    let known = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason);
+    known.copied().unwrap_or(Reason::Progressing)
+}
+
+fn reconciling(ready: &Finding) -> Option<Finding> {
+    (ready.status == ConditionStatus::Unknown)
+        .then(|| finding(ConditionType::Reconciling, ConditionStatus::True, Reason::Progressing, &ready.message))
+}
+
+/// Only what no retry can mend.
+fn stalled(ready: &Finding) -> Option<Finding> {
+    let hopeless = matches!(
+        ready.reason,
+        Reason::InvalidSpec
+            | Reason::ChannelConflict
+            | Reason::ChildConflict
+            | Reason::UnsupportedArtifact
+            | Reason::VerificationFailed
+    );
+    (ready.status == ConditionStatus::False && hopeless)
+        .then(|| finding(ConditionType::Stalled, ConditionStatus::True, ready.reason, &ready.message))
+}
+
+fn finding(about: ConditionType, status: ConditionStatus, reason: Reason, message: &str) -> Finding {
+    Finding { about, status, reason, message: message.to_owned() }
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

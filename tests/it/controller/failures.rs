@@ -1,0 +1,116 @@
+//! What goes wrong outside, and what is said of it.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    runtime::wait::await_condition,
+};
+use serde_json::json;
+use wasmproxy::api::{Phase, WasmProxy, conditions::ConditionType};
+
+use super::floor::{CHUNK, Floor, message, says};
+use crate::{lab::ControlPlane, modules::module};
+
+#[tokio::test]
+async fn an_artifact_that_is_not_there_is_named_and_found_once_it_is() {
+    let floor = Floor::start().await;
+    let _controller = floor.controller();
+    floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
+
+    let status = floor.until_ready_is("line", "False", "ArtifactNotFound").await;
+    assert!(message(&status).contains("/wasm/add:1 was not found"), "{}", message(&status));
+    assert_eq!(says(&status, ConditionType::RegistryReady), Some(("True", "Succeeded")));
+    assert_eq!((status.artifacts[0].phase, status.published.as_deref()), (Phase::Failed, Some("0/1")));
+    assert_eq!(status.artifacts[0].message.as_deref(), Some(message(&status)));
+
+    floor.registry.push("wasm/add:1", module(CHUNK)).await;
+    let status = floor.until_ready("line").await;
+    assert_eq!((status.artifacts[0].phase, &status.artifacts[0].message), (Phase::Published, &None));
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_no_module_is_stalled() {
+    let floor = Floor::start().await;
+    floor.registry.push("wasm/add:1", "this is no module").await;
+    let _controller = floor.controller();
+    floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
+    let status = floor.until_ready_is("line", "False", "UnsupportedArtifact").await;
+    assert_eq!(says(&status, ConditionType::Stalled), Some(("True", "UnsupportedArtifact")));
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_be_reached_is_named_and_waited_for() {
+    let mut floor = Floor::start().await;
+    floor.registry.push("wasm/add:1", module(CHUNK)).await;
+    floor.broker.stop();
+    let _controller = floor.controller();
+    floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
+    let status = floor.until_ready_is("line", "False", "BrokerUnreachable").await;
+    let address = format!("127.0.0.1:{}", floor.broker.port());
+    assert!(message(&status).contains(&address), "{}", message(&status));
+
+    floor.broker.start_again().await;
+    floor.until_ready("line").await;
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_be_reached_is_named_and_waited_for() {
+    let mut floor = Floor::start().await;
+    floor.registry.push("wasm/add:1", module(CHUNK)).await;
+    floor.registry.stop();
+    let _controller = floor.controller();
+    floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
+    let status = floor.until_ready_is("line", "False", "RegistryUnreachable").await;
+    assert!(message(&status).contains(&floor.registry.host()), "{}", message(&status));
+
+    floor.registry.start_again().await;
+    floor.until_ready("line").await;
+}
+
+#[tokio::test]
+async fn a_spec_that_no_worker_can_be_given_is_stalled_until_it_is_corrected() {
+    let floor = Floor::start().await;
+    floor.registry.push("add:latest", module(CHUNK)).await;
+    let _controller = floor.controller();
+    let twice = json!([{"reference": "add"}, {"reference": "add:latest"}]);
+    floor.apply("line", json!({"artifacts": twice})).await;
+    let status = floor.until_ready_is("line", "False", "InvalidSpec").await;
+    assert!(message(&status).contains("mean the same artifact"), "{}", message(&status));
+    assert_eq!(says(&status, ConditionType::Stalled), Some(("True", "InvalidSpec")));
+
+    floor.apply("line", json!({"artifacts": [{"reference": "add"}]})).await;
+    let status = floor.until_ready("line").await;
+    assert_eq!(says(&status, ConditionType::Stalled), None);
+}
+
+#[tokio::test]
+async fn a_resource_that_cannot_be_read_says_so_and_keeps_nobody_else_waiting() {
+    let control_plane = ControlPlane::start().await;
+    let mut floor = Floor::start().await;
+    floor.client = control_plane.client().await;
+    floor.namespace = control_plane.namespace("floor").await;
+    floor.registry.push("wasm/add:1", module(CHUNK)).await;
+
+    // As after an upgrade that made a field stricter than what is stored.
+    let definitions: Api<CustomResourceDefinition> = Api::all(floor.client.clone());
+    let name = "wasmproxies.wasmproxy.io";
+    let lax = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value":
+        {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}]);
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(lax).unwrap());
+    definitions.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    let kind = ApiResource::erase::<WasmProxy>(&());
+    let objects: Api<DynamicObject> = Api::namespaced_with(floor.client.clone(), &floor.namespace, &kind);
+    let mut odd: DynamicObject = serde_json::from_value(floor.resource("odd", json!({}))).unwrap();
+    odd.data["spec"]["chunkSize"] = json!("many");
+    objects.create(&PostParams::default(), &odd).await.unwrap();
+
+    let _controller = floor.controller();
+    floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
+    floor.until_ready("line").await;
+    let says_so = |object: Option<&DynamicObject>| {
+        let ready = object.map(|object| object.data["status"]["conditions"].to_string()).unwrap_or_default();
+        ready.contains("the resource cannot be read") && ready.contains("InvalidSpec")
+    };
+    await_condition(objects, "odd", says_so).await.unwrap();
+}

@@ -1,0 +1,227 @@
+//! What the tests of the controller share: a namespace with its servers, and somebody who hears what is sent.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams},
+    runtime::wait::{Condition, await_condition},
+};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use wasmproxy::{
+    api::{
+        WasmProxy, WasmProxyStatus,
+        conditions::{ConditionType, find},
+    },
+    controller::{self, Options, WorkerMode},
+    mqtt::{self, ConnectionState, Message, MqttOptions, Publish, Qos},
+    protocol::{TopicPrefix, Topics},
+};
+
+use crate::lab::{Broker, BrokerConfig, ControlPlane, Registry};
+
+/// The bytes in a chunk: as few as the resource allows, so that small modules have several.
+pub const CHUNK: usize = 1024;
+
+/// Long enough for a slow machine; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A namespace with a broker and a registry.
+pub struct Floor {
+    pub broker: Broker,
+    pub registry: Registry,
+    pub namespace: String,
+    pub client: Client,
+}
+
+impl Floor {
+    pub async fn start() -> Self {
+        Self::with(BrokerConfig::default()).await
+    }
+
+    pub async fn with(broker: BrokerConfig) -> Self {
+        let control_plane = async {
+            let control_plane = ControlPlane::shared().await;
+            (control_plane.client().await, control_plane.namespace("floor").await)
+        };
+        let (broker, registry, (client, namespace)) = tokio::join!(broker.start(), Registry::start(), control_plane);
+        Self { broker, registry, namespace, client }
+    }
+
+    /// A controller of this namespace.
+    pub fn controller(&self) -> Running {
+        self.controller_with(self.client.clone())
+    }
+
+    /// A controller of this namespace with somebody's rights.
+    pub fn controller_with(&self, client: Client) -> Running {
+        let stop = CancellationToken::new();
+        let options = Options { namespace: Some(self.namespace.clone()), workers: WorkerMode::InProcess };
+        let task = tokio::spawn(controller::run(client, options, || (), stop.clone()));
+        Running { stop, task }
+    }
+
+    /// A resource that means this broker and this registry, with these fields beside or instead.
+    pub fn resource(&self, name: &str, spec: Value) -> Value {
+        let mut whole = json!({
+            "channel": {"id": name},
+            "broker": {"url": self.broker.url()},
+            "registry": {"host": self.registry.host(), "insecure": true},
+            "chunkSize": CHUNK,
+        });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        json!({
+            "apiVersion": "wasmproxy.io/v1alpha1",
+            "kind": "WasmProxy",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": whole,
+        })
+    }
+
+    /// Applies [`Self::resource`] as a user does.
+    pub async fn apply(&self, name: &str, spec: Value) -> WasmProxy {
+        let patch = Patch::Apply(self.resource(name, spec));
+        self.resources().patch(name, &PatchParams::apply("user").force(), &patch).await.unwrap()
+    }
+
+    pub async fn get(&self, name: &str) -> WasmProxy {
+        self.resources().get(name).await.unwrap()
+    }
+
+    pub async fn delete(&self, name: &str) {
+        self.resources().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub fn resources(&self) -> Api<WasmProxy> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A Secret that may be used, with these keys.
+    pub async fn secret(&self, name: &str, keys: Value) {
+        self.apply_secret(name, keys, json!({"wasmproxy.io/credentials": "true"})).await;
+    }
+
+    /// A Secret with these keys and labels.
+    pub async fn apply_secret(&self, name: &str, keys: Value, labels: Value) {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let metadata = json!({"name": name, "labels": labels});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys});
+        secrets.patch(name, &PatchParams::apply("user").force(), &Patch::Apply(secret)).await.unwrap();
+    }
+
+    /// Waits until the status is as it should be, and returns it.
+    pub async fn until(&self, name: &str, is: impl Fn(&WasmProxyStatus) -> bool) -> WasmProxyStatus {
+        let condition = |resource: Option<&WasmProxy>| resource.and_then(|r| r.status.as_ref()).is_some_and(&is);
+        let resource = self.until_resource(name, condition).await;
+        resource.unwrap().status.unwrap()
+    }
+
+    /// Waits until `Ready` says this, and returns the status.
+    pub async fn until_ready_is(&self, name: &str, status: &str, reason: &str) -> WasmProxyStatus {
+        self.until(name, |s| ready(s) == Some((status, reason))).await
+    }
+
+    /// Waits until all is well with the latest spec, and returns the status.
+    pub async fn until_ready(&self, name: &str) -> WasmProxyStatus {
+        let generation = self.get(name).await.metadata.generation;
+        self.until(name, |s| s.observed_generation == generation && ready(s).is_some_and(|(is, _)| is == "True")).await
+    }
+
+    /// Waits until the resource is as it should be.
+    pub async fn until_resource(&self, name: &str, condition: impl Condition<WasmProxy>) -> Option<WasmProxy> {
+        match timeout(PATIENCE, await_condition(self.resources(), name, condition)).await {
+            Ok(resource) => resource.unwrap(),
+            Err(_) => panic!("in vain: {}", serde_json::to_string_pretty(&self.get(name).await.status).unwrap()),
+        }
+    }
+
+    /// Waits until the broker has logged a line like this.
+    pub async fn until_broker_logs(&self, text: &str) {
+        let logged = async {
+            while !self.broker.server().log().contains(text) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, logged).await.is_ok(), "{text:?} is not in\n{}", self.broker.server().log());
+    }
+
+    /// Hears what is sent on the channel of the resource of that name.
+    pub async fn listen(&self, name: &str) -> Listener {
+        let topics = Topics::new(&TopicPrefix::of_channel(name).unwrap());
+        let marker = format!("channels/{name}/marker");
+        let options = MqttOptions {
+            subscriptions: vec![(topics.chunk.clone(), Qos::AtLeastOnce), (marker.clone(), Qos::AtLeastOnce)],
+            ..MqttOptions::new(self.broker.url().parse().unwrap(), format!("listener-{}", fastrand::u64(..)))
+        };
+        let (client, mut arriving) = mqtt::connect(options).unwrap();
+        client.state().wait_for(|state| matches!(state, ConnectionState::Connected { .. })).await.unwrap();
+        let (heard, messages) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(message) = arriving.recv().await {
+                let _ = heard.send(message);
+            }
+        });
+        Listener { client, messages, topics, marker }
+    }
+}
+
+/// What `Ready` says: its status and its reason.
+pub fn ready(status: &WasmProxyStatus) -> Option<(&str, &str)> {
+    says(status, ConditionType::Ready)
+}
+
+/// What a condition says: its status and its reason.
+pub fn says(status: &WasmProxyStatus, about: ConditionType) -> Option<(&str, &str)> {
+    find(&status.conditions, about).map(|condition| (condition.status.as_str(), condition.reason.as_str()))
+}
+
+/// The message of `Ready`.
+pub fn message(status: &WasmProxyStatus) -> &str {
+    &find(&status.conditions, ConditionType::Ready).unwrap().message
+}
+
+/// A running controller.
+pub struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends it as SIGTERM does.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// Hears what is sent on a channel.
+pub struct Listener {
+    client: mqtt::Client,
+    messages: mpsc::UnboundedReceiver<Message>,
+    topics: Topics,
+    marker: String,
+}
+
+impl Listener {
+    /// Asks for a module as an old device does.
+    pub async fn ask(&self, app_name: &str) {
+        let request = json!({"app_name": app_name}).to_string();
+        self.client.publish(Publish::new(&self.topics.requests, request, Qos::AtLeastOnce)).await.unwrap();
+    }
+
+    /// Lets whatever was sent before now arrive, and says how many chunks were among it.
+    pub async fn chunks(&mut self) -> usize {
+        self.client.publish(Publish::new(&self.marker, "", Qos::AtLeastOnce)).await.unwrap();
+        let mut chunks = 0;
+        loop {
+            let message = self.messages.recv().await.unwrap();
+            if message.topic == self.marker {
+                return chunks;
+            }
+            chunks += 1;
+        }
+    }
+}
