@@ -8,7 +8,6 @@ use wasmproxy::{
     protocol::{
         ChunkEncoder, ChunkHead, Complete, DeviceName, ErrorCode, ErrorNotice, Format, Layout, Receipt, Request, Topics,
     },
-    tls::TlsOptions,
 };
 
 use super::{APP, DEVICE, prefix};
@@ -68,10 +67,9 @@ impl Script {
     pub async fn on(broker: &Broker) -> Self {
         let topics = Topics::new(&prefix());
         let subscriptions = [&topics.requests, &topics.receipts].map(|filter| (filter.clone(), Qos::AtLeastOnce));
-        let tls = if broker.url().starts_with("mqtts") { broker.tls() } else { TlsOptions::default() };
         let options = MqttOptions {
             subscriptions: subscriptions.into(),
-            tls,
+            tls: broker.tls(),
             ..MqttOptions::new(broker.url().parse().unwrap(), "script")
         };
         let (client, messages) = connect(options).unwrap();

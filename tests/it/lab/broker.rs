@@ -39,7 +39,8 @@ impl BrokerConfig {
 
     /// Starts it on a free port.
     pub async fn start(self) -> Broker {
-        Broker(Service::start("broker.sh", self.transport, self.options()).await)
+        let service = Service::start("broker.sh", self.transport, self.options()).await;
+        Broker { config: self, service }
     }
 
     fn options(&self) -> Vec<String> {
@@ -49,7 +50,10 @@ impl BrokerConfig {
 }
 
 /// A broker of a test's own. It ends when dropped.
-pub struct Broker(Service);
+pub struct Broker {
+    config: BrokerConfig,
+    service: Service,
+}
 
 impl Broker {
     /// One that lets anybody in, over plain TCP.
@@ -63,9 +67,15 @@ impl Broker {
         format!("{scheme}://{}", self.host())
     }
 
+    /// The first of those whom it lets in, where it does not let in anybody.
+    pub fn user(&self) -> Option<User> {
+        self.config.users.first().copied()
+    }
+
     /// [`Service::start_again`] with another configuration: a password that was changed, say.
     pub async fn start_again_as(&mut self, config: BrokerConfig) {
-        self.start_again_with(config.transport, config.options()).await;
+        self.service.start_again_with(config.transport, config.options()).await;
+        self.config = config;
     }
 }
 
@@ -73,12 +83,12 @@ impl Deref for Broker {
     type Target = Service;
 
     fn deref(&self) -> &Service {
-        &self.0
+        &self.service
     }
 }
 
 impl DerefMut for Broker {
     fn deref_mut(&mut self) -> &mut Service {
-        &mut self.0
+        &mut self.service
     }
 }

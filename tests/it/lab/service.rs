@@ -42,6 +42,9 @@ impl Service {
 
     /// What a client needs to trust this server and, with mutual TLS, to be trusted.
     pub fn tls(&self) -> TlsOptions {
+        if self.transport == Transport::Plain {
+            return TlsOptions::default();
+        }
         let read = |name| std::fs::read(self.pki().join(name)).unwrap();
         let identity = (self.transport == Transport::MutualTls)
             .then(|| Identity { certificate: read("client.crt"), key: read("client.key") });

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::mpsc;
 use wasmproxy::{
     digest::Digest,
-    mqtt::{Client, ConnectionState, Message, MqttOptions, Publish, Qos, VersionPreference, connect},
+    mqtt::{self, Client, ConnectionState, Message, MqttOptions, Publish, Qos, VersionPreference, connect},
     protocol::{Chunk, ChunkSize, Complete, ErrorNotice, TopicPrefix, Topics},
     registry::{Credentials, Reference, RegistryOptions},
     tls::TlsOptions,
@@ -13,7 +13,7 @@ use wasmproxy::{
 };
 
 use crate::{
-    lab::{Broker, Registry},
+    lab::{self, Broker, Registry},
     waiting::{connected, taken_in},
 };
 
@@ -37,15 +37,23 @@ pub struct Listener {
 
 impl Channel {
     pub async fn start() -> Self {
-        let (broker, registry) = tokio::join!(Broker::start(), Registry::start());
+        Self::start_with(lab::BrokerConfig::default()).await
+    }
+
+    /// With a broker of another kind; the worker and whoever listens are its first user.
+    pub async fn start_with(broker: lab::BrokerConfig) -> Self {
+        let (broker, registry) = tokio::join!(broker.start(), Registry::start());
         let prefix = TopicPrefix::of_channel("test").unwrap();
         let config = WorkerConfig {
             generation: 1,
             broker: BrokerConfig {
                 url: broker.url().parse().unwrap(),
                 client_id: "worker".to_owned(),
-                credentials: None,
-                tls: TlsOptions::default(),
+                credentials: broker.user().map(|(username, password)| mqtt::Credentials {
+                    username: username.to_owned(),
+                    password: Some(password.to_owned()),
+                }),
+                tls: broker.tls(),
                 version: VersionPreference::Auto,
                 qos: Qos::AtLeastOnce,
                 timeout: Duration::from_secs(10),
@@ -99,6 +107,8 @@ impl Channel {
         let filter = format!("{}/{filter}", self.config.prefix);
         let url = self.config.broker.url.clone();
         let mut options = MqttOptions::new(url, format!("listener-{}", fastrand::u64(..)));
+        options.credentials = self.config.broker.credentials.clone();
+        options.tls = self.config.broker.tls.clone();
         options.subscriptions = vec![(filter, Qos::AtLeastOnce)];
         let (client, messages) = connect(options).unwrap();
         connected(&client).await;
