@@ -40,7 +40,9 @@ pub struct MqttOptions {
     /// half-way are then released first, so that the broker does not take new messages for old ones. False for brokers
     /// without QoS 2, which may break the connection on such a release.
     pub exactly_once: bool,
-    /// The largest packet in or out, in bytes, headers included: 1 to 268,435,455.
+    /// The largest packet in or out, in bytes, headers included: 1 to 268,435,455. An MQTT 5 broker keeps larger ones back.
+    /// One of 3.1.1 cannot know, and a single such message costs the connection, with it a persistent session and whatever
+    /// else waits there.
     pub max_packet_size: usize,
     /// Publishes in flight at most: 1 to 10.
     pub window: u16,

@@ -271,6 +271,7 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
         StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => {
             Fault::from_io(error, stage)
         }
+        StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(size)) => Fault::Oversized(*size),
         StateError::ConnectionAborted if stage == Stage::Opening => Fault::HungUp,
         StateError::ConnectionAborted => Fault::Lost("closed by the broker".to_owned()),
         StateError::AwaitPingResp => Fault::Lost("no answer to a ping".to_owned()),

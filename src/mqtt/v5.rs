@@ -315,6 +315,10 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
         StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => {
             Fault::from_io(error, stage)
         }
+        // A broker that does not keep to the limit that we announce.
+        StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded { pkt_size, .. }) => {
+            Fault::Oversized(*pkt_size)
+        }
         StateError::ConnectionAborted if stage == Stage::Opening => Fault::HungUp,
         StateError::ConnectionAborted => Fault::Lost("closed by the broker".to_owned()),
         StateError::AwaitPingResp => Fault::Lost("no answer to a ping".to_owned()),
