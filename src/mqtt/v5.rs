@@ -58,8 +58,8 @@ impl Link {
         }
     }
 
-    pub fn subscribe(&self, subscriptions: &[(String, Qos)]) -> Result<(), Fault> {
-        let filters = subscriptions.iter().map(|(filter, qos)| SubscribeFilterInput::new(filter, library_qos(*qos)));
+    pub fn subscribe<'a>(&self, subscriptions: impl Iterator<Item = &'a (String, Qos)>) -> Result<(), Fault> {
+        let filters = subscriptions.map(|(filter, qos)| SubscribeFilterInput::new(filter, library_qos(*qos)));
         self.client.try_subscribe_many(filters).map_err(|error| Fault::Unusable(error.to_string()))
     }
 

@@ -14,7 +14,7 @@ use super::servers::{
     mosquitto::{Config, Mosquitto},
     proxy::{Proxy, Version5},
 };
-use super::{CHUNK, VERSIONS, connected, failed, options, publish, read_packet, soon, subscriber};
+use super::{CHUNK, VERSIONS, connected, failed, options, publish, read_packet, receive, soon, subscriber};
 
 #[tokio::test]
 async fn the_right_password_connects_and_a_wrong_one_is_named() {
@@ -152,6 +152,31 @@ async fn a_denied_subscription_is_named() {
     assert_eq!(failure.kind, FailureKind::SubscriptionDenied);
     assert!(failure.message.contains("denied/#"), "{}", failure.message);
     soon("the hang-up", fake).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_denied_subscription_that_is_optional_does_not_matter() {
+    let broker = Mosquitto::with(&Config { denied: Some("t/+/receipts"), ..Config::default() });
+    for version in VERSIONS {
+        let granted = ("t/1".to_owned(), Qos::AtLeastOnce);
+        let denied = ("t/+/receipts".to_owned(), Qos::AtLeastOnce);
+        let options = MqttOptions {
+            subscriptions: vec![granted.clone()],
+            optional_subscriptions: vec![denied.clone()],
+            ..options(&broker.url(), "client", version)
+        };
+        let (client, mut messages) = connect(options.clone()).unwrap();
+        connected(&client).await;
+        soon("an acknowledgement", client.publish(publish(1, 10, Qos::AtLeastOnce))).await.unwrap();
+        assert_eq!(receive(&mut messages).await.topic, "t/1");
+
+        let (strict, _messages) =
+            connect(MqttOptions { client_id: "strict".into(), subscriptions: vec![granted, denied], ..options })
+                .unwrap();
+        let failure = failed(&strict).await;
+        assert_eq!(failure.kind, FailureKind::SubscriptionDenied);
+        assert!(failure.message.contains("t/+/receipts"), "{}", failure.message);
+    }
 }
 
 #[tokio::test]

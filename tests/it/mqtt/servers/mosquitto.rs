@@ -3,10 +3,12 @@
 use std::{
     fs,
     net::TcpStream,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{certificates::Certificates, free_port};
@@ -30,8 +32,10 @@ pub struct Config<'a> {
     pub require_certificate: bool,
     /// Keep sessions and messages across an orderly restart.
     pub persistent: bool,
-    /// Lines of an ACL file.
+    /// Lines of an ACL file. It grants every subscription, whatever it says; messages do not arrive.
     pub acl: Option<&'a str>,
+    /// A topic filter that nobody may subscribe to.
+    pub denied: Option<&'a str>,
     /// Further lines of `mosquitto.conf`.
     pub lines: &'a str,
 }
@@ -147,5 +151,24 @@ fn text(config: &Config, folder: &TempDir, port: u16) -> String {
         fs::write(folder.path().join("acl"), acl).unwrap();
         text.push_str(&format!("acl_file {}\n", path("acl")));
     }
+    if let Some(filter) = config.denied {
+        let deny = json!({ "acltype": "subscribeLiteral", "topic": filter, "allow": false });
+        let rules = json!({
+            "defaultACLAccess": { "publishClientSend": true, "publishClientReceive": true, "subscribe": true },
+            "roles": [{ "rolename": "anybody", "acls": [deny] }],
+            "groups": [{ "groupname": "anybody", "roles": [{ "rolename": "anybody" }] }],
+            "anonymousGroup": "anybody",
+        });
+        fs::write(folder.path().join("rules"), rules.to_string()).unwrap();
+        let plugin = dynamic_security().display().to_string();
+        text.push_str(&format!("plugin {plugin}\nplugin_opt_config_file {}\n", path("rules")));
+    }
     text
+}
+
+/// The plugin that mosquitto comes with for finer rules; its folder is called after the machine's architecture.
+fn dynamic_security() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let mut plugins = folders.map(|folder| folder.join("mosquitto_dynamic_security.so"));
+    plugins.find(|plugin| plugin.exists()).expect("mosquitto comes with its plugin for dynamic security")
 }
