@@ -136,7 +136,8 @@ impl Request {
     /// [`BadRequest::Unanswerable`] where it is too long, no JSON object, or has no `app_name`;
     /// [`BadRequest::Answerable`] where an optional field is not as it should be.
     pub fn parse(payload: &[u8]) -> Result<Self, BadRequest> {
-        if payload.len() > MAX_REQUEST {
+        // A list would be read as the fields in their order.
+        if payload.len() > MAX_REQUEST || !payload.trim_ascii_start().starts_with(b"{") {
             return Err(BadRequest::Unanswerable);
         }
         let wire: Wire<'_> = serde_json::from_slice(payload).map_err(|_| BadRequest::Unanswerable)?;
@@ -253,7 +254,9 @@ mod tests {
         let long = format!(r#"{{"app_name": "{}"}}"#, "a".repeat(MAX_APP_NAME + 1));
         let huge = format!(r#"{{"app_name": "a", "x": "{}"}}"#, "a".repeat(MAX_REQUEST));
         let deep = format!(r#"{{"app_name": "a", "x": {}"#, "[".repeat(2000));
-        for payload in ["", "null", "[]", "{}", r#"{"app_name": 1}"#, r#"{"app_name": ""}"#, &long, &huge, &deep] {
+        for payload in
+            ["", "null", "[]", r#"["a"]"#, "{}", r#"{"app_name": 1}"#, r#"{"app_name": ""}"#, &long, &huge, &deep]
+        {
             assert_eq!(Request::parse(payload.as_bytes()), Err(BadRequest::Unanswerable), "{payload}");
         }
     }

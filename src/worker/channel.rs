@@ -5,11 +5,11 @@
 mod ending;
 mod hearing;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
+    task::{self, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use super::{
     progress::{ArtifactProgress, Source},
     pull::{Pull, PullError, Pulls},
     receipts::Receipts,
-    schedule::{Schedule, Wish},
+    schedule::{Active, Schedule, Wish},
     source::KnownChunks,
     tracker::Tracker,
 };
@@ -68,18 +68,30 @@ pub(super) struct Channel {
     receipts: Receipts,
     limiter: Limiter,
     tasks: JoinSet<Ended>,
+    /// The passes among the tasks.
+    passes: HashMap<task::Id, Active>,
+    /// Answers to pulls among the tasks.
+    pulling: usize,
     stop: CancellationToken,
+}
+
+/// What a channel leaves to the next one, which goes on where it was closed.
+#[derive(Debug, Default)]
+pub(super) struct Legacy {
+    /// What devices asked for and did not get yet.
+    wishes: Vec<Wish>,
+    receipts: Receipts,
 }
 
 /// A task that has ended.
 enum Ended {
-    Delivery(Wish, Outcome),
+    Delivery(Outcome, Duration),
     Pull(Pull, Result<(), PullError>),
 }
 
 impl Channel {
     /// Opens the channel; the connection is made, and made again, in the background.
-    pub(super) fn open(config: WorkerConfig, tracker: Tracker) -> Result<Self, OpenError> {
+    pub(super) fn open(config: WorkerConfig, tracker: Tracker, legacy: Legacy) -> Result<Self, OpenError> {
         let topics = Topics::new(&config.prefix);
         let registry = Registry::new(config.registry.clone())?;
         let (mqtt, messages) = mqtt::connect(mqtt_options(&config, &topics))?;
@@ -102,12 +114,16 @@ impl Channel {
             declared: Declared::default(),
             pulls: Pulls::default(),
             pull_slots: Arc::new(Semaphore::new(MAX_PULLS)),
-            receipts: Receipts::default(),
+            receipts: legacy.receipts,
             limiter: Limiter::default(),
             tasks: JoinSet::new(),
+            passes: HashMap::new(),
+            pulling: 0,
             stop: CancellationToken::new(),
         };
+        channel.link.tracker.forget_unserved();
         channel.declare();
+        legacy.wishes.into_iter().for_each(|wish| channel.ask_again(wish));
         channel.connection_changed();
         Ok(channel)
     }
@@ -136,11 +152,7 @@ impl Channel {
         };
         tokio::select! {
             Some(message) = self.messages.recv() => self.heard(&message),
-            Some(ended) = self.tasks.join_next() => match ended {
-                Ok(Ended::Delivery(wish, outcome)) => self.delivered(&wish, outcome),
-                Ok(Ended::Pull(pull, result)) => self.pulled(&pull, result),
-                Err(error) => tracing::error!(%error, "a transfer broke down"),
-            },
+            Some(ended) = self.tasks.join_next_with_id() => drop(self.ended(ended)),
             Ok(()) = self.connection.changed() => self.connection_changed(),
             () = wake => {}
         }
@@ -148,20 +160,24 @@ impl Channel {
     }
 
     /// Ends the channel: waits for the chunks under way, then for the broker to hear of it.
-    pub(super) async fn close(mut self, end: SessionEnd) {
+    pub(super) async fn close(mut self, end: SessionEnd) -> Legacy {
         self.stop.cancel();
+        // Nobody listens any more: what still arrives must not hold up the acknowledgements that we wait for.
+        self.messages.close();
+        let mut wishes = self.schedule.take_asked();
         let drained = tokio::time::timeout(DRAIN, async {
-            while let Some(ended) = self.tasks.join_next().await {
-                if let Ok(Ended::Delivery(wish, outcome)) = ended {
-                    self.delivered(&wish, outcome);
-                }
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                wishes.extend(self.ended(ended));
             }
         });
         if drained.await.is_err() {
             tracing::warn!("chunks under way were not acknowledged in time");
         }
         self.tasks.shutdown().await;
+        let cut_short = self.passes.drain().map(|(_, pass)| pass).filter(|pass| pass.seats.is_taken());
+        wishes.extend(cut_short.map(|pass| pass.wish));
         self.link.mqtt.disconnect(end, Duration::from_millis(1500)).await;
+        Legacy { wishes, receipts: self.receipts }
     }
 
     fn is_connected(&self) -> bool {
@@ -178,19 +194,20 @@ impl Channel {
         let (config, tracker) = (&self.config, &self.link.tracker);
         tracker.update(|progress| {
             progress.generation = config.generation;
-            for artifact in progress.artifacts.values_mut() {
-                artifact.source = Source::Requested;
-            }
+            let mut before = std::mem::take(&mut progress.artifacts);
             for artifact in &config.artifacts {
-                let known = progress
-                    .artifacts
-                    .entry(artifact.reference.to_string())
-                    .or_insert_with(|| ArtifactProgress::new(&artifact.app_name, Source::Declared));
-                known.source = Source::Declared;
-                if known.target != config.target(artifact.plain) {
+                let reference = artifact.reference.to_string();
+                let new = || ArtifactProgress::new(&artifact.app_name, Source::Declared);
+                let mut known = before.remove(&reference).unwrap_or_else(new);
+                // What a device has asked for was not said as it is declared now.
+                if known.source == Source::Requested || known.target != config.target(artifact.plain) {
                     known.completed = None;
                 }
+                known.source = Source::Declared;
+                progress.artifacts.insert(reference, known);
             }
+            before.values_mut().for_each(|artifact| artifact.source = Source::Requested);
+            progress.artifacts.append(&mut before);
             progress.forget_old_requests();
         });
         self.declared.declare(&config.artifacts, Instant::now());
@@ -219,22 +236,20 @@ impl Channel {
         for artifact in self.declared.take_due(now) {
             self.schedule.ask(declared_wish(artifact), usize::MAX);
         }
-        while let Some(active) = self.schedule.begin(now, &self.stop) {
-            let declared = self.declared.get(&active.wish.app_name);
+        while let Some(pass) = self.schedule.begin(now, &self.stop) {
             let delivery = Delivery {
                 link: self.link.clone(),
                 chunk_size: self.config.chunk_size,
                 pace: self.config.pace,
-                target: self
-                    .says_all_of_it(&active.wish)
-                    .then(|| self.config.target(declared.is_some_and(|artifact| artifact.plain))),
-                active,
+                target: self.target(&pass.wish),
+                active: pass.clone(),
             };
             let task = async {
-                let (wish, outcome) = delivery.run().await;
-                Ended::Delivery(wish, outcome)
+                let (outcome, took) = delivery.run().await;
+                Ended::Delivery(outcome, took)
             };
-            self.tasks.spawn(task.in_current_span());
+            let id = self.tasks.spawn(task.in_current_span()).id();
+            self.passes.insert(id, pass);
         }
         for (pull, chunks) in self.pulls.take_due(now) {
             let (link, slots, stop) = (self.link.clone(), self.pull_slots.clone(), self.stop.child_token());
@@ -245,19 +260,21 @@ impl Channel {
                 Ended::Pull(pull, result)
             };
             self.tasks.spawn(task.in_current_span());
+            self.pulling += 1;
         }
     }
 
-    /// Whether a pass for `wish` says all that was declared of its artifact, if anything was.
-    fn says_all_of_it(&self, wish: &Wish) -> bool {
-        let declared = self.declared.get(&wish.app_name);
-        declared.is_none_or(|artifact| artifact.formats().iter().all(|format| wish.formats.contains(format)))
+    /// What a pass for `wish` publishes to, where it says all that was declared of its artifact.
+    fn target(&self, wish: &Wish) -> Option<String> {
+        let declared = self.declared.get(&wish.app_name)?;
+        let says_all = declared.formats().iter().all(|format| wish.formats.contains(format));
+        says_all.then(|| self.config.target(declared.plain))
     }
 }
 
 fn declared_wish(artifact: Artifact) -> Wish {
     let formats = artifact.formats();
-    Wish { app_name: artifact.app_name, reference: artifact.reference, formats, source: Source::Declared, device: None }
+    Wish { app_name: artifact.app_name, reference: artifact.reference, formats, source: Source::Declared, asked: false }
 }
 
 fn mqtt_options(config: &WorkerConfig, topics: &Topics) -> MqttOptions {

@@ -63,6 +63,13 @@ impl Declared {
         }
     }
 
+    /// A look was broken off: it is looked at anew.
+    pub(super) fn look_again(&mut self, app_name: &str, now: Instant) {
+        if let Some(look) = self.0.get_mut(app_name) {
+            look.at = Some(now);
+        }
+    }
+
     /// It was looked at in vain; `jitter` between 0 and 1 keeps many workers from asking at once.
     pub(super) fn failed(&mut self, app_name: &str, now: Instant, jitter: f64) {
         if let Some(look) = self.0.get_mut(app_name) {

@@ -8,8 +8,8 @@ use super::{
     link::Link,
     pace::Pace,
     pass::Pass,
-    publisher::{Publisher, SendError},
-    schedule::{Active, Wish},
+    publisher::{Audience, Publisher, SendError},
+    schedule::Active,
 };
 use crate::{
     protocol::{ChunkHead, ChunkSize, Layout},
@@ -29,8 +29,8 @@ pub(super) struct Delivery {
 /// How a delivery ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// All chunks are acknowledged; it took so long.
-    Sent(Duration),
+    /// All chunks are acknowledged.
+    Sent,
     /// It is what was published there already.
     Unchanged,
     /// It did not get through.
@@ -40,15 +40,16 @@ pub(super) enum Outcome {
 }
 
 impl Delivery {
-    /// Fulfils the wish.
-    pub(super) async fn run(self) -> (Wish, Outcome) {
-        let wish = self.active.wish.clone();
+    /// Fulfils the wish, and says how long that took.
+    pub(super) async fn run(self) -> (Outcome, Duration) {
+        let began = Instant::now();
         let outcome = self.deliver().await.unwrap_or_else(Outcome::Failed);
-        (wish, outcome)
+        (outcome, began.elapsed())
     }
 
     async fn deliver(self) -> Result<Outcome, SendError> {
-        let Self { link, active: Active { wish, seats, stop }, .. } = &self;
+        let Self { link, active, .. } = &self;
+        let Active { wish, seats, stop, .. } = active;
         let (reference, app_name) = (&wish.reference, wish.app_name.as_str());
         link.tracker.resolving(reference, app_name);
         let resolved = stop.run_until_cancelled(link.registry.resolve(reference)).await;
@@ -64,13 +65,13 @@ impl Delivery {
             Err(error) => return Ok(Outcome::Uncut(format!("{reference} cannot be sent: {error}"))),
         };
         let head = ChunkHead { app_name: app_name.to_owned(), digest: module.digest, layout };
-        link.tracker.streaming(reference, &head, self.target.as_deref());
-        let began = Instant::now();
+        link.tracker.streaming(active, &head, self.target.as_deref());
         tracing::info!(%reference, digest = %module.digest, bytes = module.size, chunks = layout.total(), "streaming");
-        let publisher = Publisher { link: link.clone(), module, head: Arc::new(head), topic: None, stop: stop.clone() };
+        let (head, audience) = (Arc::new(head), Audience::Everyone(active.id));
+        let publisher = Publisher { link: link.clone(), module, head, audience, stop: stop.clone() };
         let (formats, pace) = (wish.formats.clone(), Pace::new(self.pace));
         Pass { publisher, formats, seats: seats.clone(), pace }.run().await?;
-        Ok(Outcome::Sent(began.elapsed()))
+        Ok(Outcome::Sent)
     }
 
     fn is_published(&self, module: &Module) -> bool {

@@ -10,26 +10,26 @@ use crate::protocol::{DeviceName, ErrorCode, ErrorNotice};
 /// The most error notices in a second on one channel.
 const PER_SECOND: u32 = 10;
 
-/// How long the same code is not said again of the same `app_name`.
+/// How long the same code is not said again of the same `app_name`, to the same device or to everyone.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Decides which error notices are said.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
-    said: HashMap<(String, ErrorCode), Instant>,
+    said: HashMap<(String, ErrorCode, Option<DeviceName>), Instant>,
     second: Option<Instant>,
     in_second: u32,
 }
 
 impl Limiter {
-    /// Whether `code` may be said of `app_name` now; counts it as said if so.
-    pub(super) fn admit(&mut self, app_name: &str, code: ErrorCode, now: Instant) -> bool {
+    /// Whether `code` may be said of `app_name` now, to one device or to everyone; counts it as said if so.
+    pub(super) fn admit(&mut self, app_name: &str, code: ErrorCode, device: Option<&DeviceName>, now: Instant) -> bool {
         if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
             (self.second, self.in_second) = (Some(now), 0);
             // Bounds the memory: at most what can be said in the time of silence stays.
             self.said.retain(|_, said| now.duration_since(*said) < SILENCE);
         }
-        let key = (app_name.to_owned(), code);
+        let key = (app_name.to_owned(), code, device.cloned());
         if self.in_second == PER_SECOND || self.said.get(&key).is_some_and(|said| now.duration_since(*said) < SILENCE) {
             return false;
         }
@@ -80,28 +80,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_same_is_not_said_twice_within_ten_seconds() {
         let mut limiter = Limiter::default();
-        assert!(limiter.admit("a", ErrorCode::NotFound, Instant::now()));
-        assert!(!limiter.admit("a", ErrorCode::NotFound, Instant::now()));
-        assert!(limiter.admit("a", ErrorCode::Busy, Instant::now()));
-        assert!(limiter.admit("b", ErrorCode::NotFound, Instant::now()));
+        assert!(limiter.admit("a", ErrorCode::NotFound, None, Instant::now()));
+        assert!(!limiter.admit("a", ErrorCode::NotFound, None, Instant::now()));
+        assert!(limiter.admit("a", ErrorCode::Busy, None, Instant::now()));
+        assert!(limiter.admit("b", ErrorCode::NotFound, None, Instant::now()));
         tokio::time::advance(SILENCE).await;
-        assert!(limiter.admit("a", ErrorCode::NotFound, Instant::now()));
+        assert!(limiter.admit("a", ErrorCode::NotFound, None, Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_ten_are_said_in_a_second() {
         let mut limiter = Limiter::default();
-        let said = (0..1000).filter(|i| limiter.admit(&i.to_string(), ErrorCode::NotFound, Instant::now())).count();
+        let said =
+            (0..1000).filter(|i| limiter.admit(&i.to_string(), ErrorCode::NotFound, None, Instant::now())).count();
         assert_eq!(said, 10);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(limiter.admit("1000", ErrorCode::NotFound, Instant::now()));
+        assert!(limiter.admit("1000", ErrorCode::NotFound, None, Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_said_is_forgotten() {
         let mut limiter = Limiter::default();
         for i in 0..100 {
-            limiter.admit(&i.to_string(), ErrorCode::NotFound, Instant::now());
+            limiter.admit(&i.to_string(), ErrorCode::NotFound, None, Instant::now());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert!(limiter.said.len() <= 11, "{}", limiter.said.len());

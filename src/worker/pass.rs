@@ -41,9 +41,8 @@ async fn feed(
     pace: &mut Pace,
     intake: &Intake,
 ) -> Result<(), SendError> {
-    let Publisher { link, module, head, stop, .. } = publisher;
-    let opened = stop.run_until_cancelled(ChunkSource::open(&link.registry, module, head.clone())).await;
-    let mut source = opened.ok_or(SendError::Stopped)??;
+    let Publisher { link, module, head, .. } = publisher;
+    let mut source = intake.until_stopped(ChunkSource::open(&link.registry, module, head.clone())).await??;
     for _ in 0..head.layout.total() {
         let before = async |len| {
             pace.wait(len).await;
@@ -55,7 +54,8 @@ async fn feed(
     link.known.put(head, digests.clone());
     let again = seats.close();
     if again > 0 {
-        let mut source = ChunkSource::open_at(&link.registry, module, head.clone(), 0, digests).await?;
+        let opening = ChunkSource::open_at(&link.registry, module, head.clone(), 0, digests);
+        let mut source = intake.until_stopped(opening).await??;
         for _ in 0..again {
             intake.put(link, &mut source, formats, async |len| pace.wait(len).await).await?;
         }

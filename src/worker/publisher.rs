@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     link::Link,
     progress::{Failure, FailureReason},
+    schedule::PassId,
     source::{ChunkSource, EncodedChunk},
 };
 use crate::{
@@ -45,13 +46,20 @@ impl SendError {
 /// A chunk, and the share of the budget that it takes until it is acknowledged.
 type Ready = (EncodedChunk, OwnedSemaphorePermit);
 
+/// Who is to hear the chunks.
+pub(super) enum Audience {
+    /// Everyone, in a pass.
+    Everyone(PassId),
+    /// One device, on its own topic.
+    Device(String),
+}
+
 /// Where chunks go.
 pub(super) struct Publisher {
     pub(super) link: Link,
     pub(super) module: Module,
     pub(super) head: Arc<ChunkHead>,
-    /// One device's topic; `None`: the topics that everyone listens to.
-    pub(super) topic: Option<String>,
+    pub(super) audience: Audience,
     /// No chunk is begun any more once this is cancelled; those under way are waited for.
     pub(super) stop: CancellationToken,
 }
@@ -59,6 +67,7 @@ pub(super) struct Publisher {
 /// Where chunks are put in: one may wait here while those before it are on their way.
 pub(super) struct Intake {
     chunks: mpsc::Sender<Ready>,
+    /// Ends with the publisher, too: where nothing can be published there is nothing to wait for.
     stop: CancellationToken,
 }
 
@@ -66,7 +75,13 @@ impl Publisher {
     /// Runs `feed`, which puts chunks in, while publishing what it puts in; ends when all is acknowledged.
     pub(super) async fn run<T>(&self, feed: impl AsyncFnOnce(Intake) -> Result<T, SendError>) -> Result<T, SendError> {
         let (chunks, ready) = mpsc::channel(1);
-        let (fed, published) = tokio::join!(feed(Intake { chunks, stop: self.stop.clone() }), self.publish(ready));
+        let stop = self.stop.child_token();
+        let publish = async {
+            let published = self.publish(ready).await;
+            stop.cancel();
+            published
+        };
+        let (fed, published) = tokio::join!(feed(Intake { chunks, stop: stop.clone() }), publish);
         // Where publishing fails, feeding only knows that it was stopped.
         published?;
         fed
@@ -74,15 +89,19 @@ impl Publisher {
 
     async fn publish(&self, mut ready: mpsc::Receiver<Ready>) -> Result<(), PublishError> {
         let mut in_flight = FuturesUnordered::new();
-        let mut published = vec![self.topic.is_some(); self.head.layout.total() as usize];
+        let mut published = vec![false; self.head.layout.total() as usize];
         let mut open = true;
         while open || !in_flight.is_empty() {
             tokio::select! {
                 biased;
                 Some(acknowledged) = in_flight.next() => {
                     let (index, len, no_subscribers) = acknowledged?;
-                    let first = published.get_mut(index as usize).is_some_and(|done| !std::mem::replace(done, true));
-                    self.link.tracker.acknowledged(&self.module.reference, len, first, no_subscribers);
+                    let again = published.get_mut(index as usize).is_none_or(|done| std::mem::replace(done, true));
+                    let pass = match &self.audience {
+                        Audience::Everyone(pass) if !again => Some(*pass),
+                        _ => None,
+                    };
+                    self.link.tracker.acknowledged(&self.module.reference, pass, len, no_subscribers);
                 }
                 chunk = ready.recv(), if open => match chunk {
                     Some(chunk) => in_flight.push(self.publish_chunk(chunk)),
@@ -97,7 +116,10 @@ impl Publisher {
         let EncodedChunk { index, len, payloads } = chunk;
         let mut no_subscribers = true;
         for (format, payload) in payloads {
-            let topic = self.topic.as_deref().unwrap_or_else(|| self.link.topic(format));
+            let topic = match &self.audience {
+                Audience::Everyone(_) => self.link.topic(format),
+                Audience::Device(topic) => topic,
+            };
             let ack = self.link.publish_chunk(topic, &self.head, format, index, payload).await?;
             no_subscribers &= ack.no_subscribers;
         }
@@ -123,6 +145,11 @@ impl Intake {
             place.send((chunk, permit));
             Ok(())
         };
-        self.stop.run_until_cancelled(put).await.unwrap_or(Err(SendError::Stopped))
+        self.until_stopped(put).await?
+    }
+
+    /// Waits for `future`, unless there is nothing more to send.
+    pub(super) async fn until_stopped<T>(&self, future: impl Future<Output = T>) -> Result<T, SendError> {
+        self.stop.run_until_cancelled(future).await.ok_or(SendError::Stopped)
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     link::Link,
-    publisher::{Intake, Publisher, SendError},
+    publisher::{Audience, Intake, Publisher, SendError},
     source::{ChunkDigests, ChunkSource},
 };
 use crate::{
@@ -118,24 +118,27 @@ impl Pull {
             .device(&self.device)
             .map_err(|_| PullError::Refused(ErrorCode::BadRequest, "`device` makes too long a topic"))?;
         let head = Arc::new(ChunkHead { app_name: self.app_name.clone(), digest: module.digest, layout });
-        let publisher = Publisher { link, module, head, topic: Some(topic), stop };
+        let publisher = Publisher { link, module, head, audience: Audience::Device(topic), stop };
         publisher.run(async |intake| feed(&publisher, &chunks, self.format, &intake).await).await?;
         Ok(())
     }
 }
 
 async fn feed(publisher: &Publisher, chunks: &BTreeSet<u32>, format: Format, intake: &Intake) -> Result<(), SendError> {
-    let Publisher { link, module, head, stop, .. } = publisher;
+    let Publisher { link, module, head, .. } = publisher;
     let digests = match link.known.get(head) {
         Some(digests) => digests,
-        None => stop.run_until_cancelled(survey(publisher)).await.ok_or(SendError::Stopped)??,
+        None => intake.until_stopped(survey(publisher)).await??,
     };
     let mut source: Option<ChunkSource> = None;
     let mut next = 0;
     for &index in chunks {
         let mut reading = match source.take() {
             Some(reading) if next == index => reading,
-            _ => ChunkSource::open_at(&link.registry, module, head.clone(), index, digests.clone()).await?,
+            _ => {
+                let opening = ChunkSource::open_at(&link.registry, module, head.clone(), index, digests.clone());
+                intake.until_stopped(opening).await??
+            }
         };
         intake.put(link, &mut reading, &[format], async |_| ()).await?;
         (source, next) = (Some(reading), index + 1);

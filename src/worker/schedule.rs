@@ -9,10 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{progress::Source, seats::Seats};
-use crate::{
-    protocol::{DeviceName, Format},
-    registry::Reference,
-};
+use crate::{protocol::Format, registry::Reference};
 
 /// Passes under way at once.
 const MAX_ACTIVE: usize = 4;
@@ -28,8 +25,8 @@ pub(super) struct Wish {
     pub(super) reference: Reference,
     pub(super) formats: Vec<Format>,
     pub(super) source: Source,
-    /// Who asked, where it said so.
-    pub(super) device: Option<DeviceName>,
+    /// A device wants it too, whoever declared it.
+    pub(super) asked: bool,
 }
 
 /// What becomes of a wish.
@@ -43,9 +40,14 @@ pub(super) enum Admission {
     Busy,
 }
 
+/// The number of a pass.
+pub(super) type PassId = u64;
+
 /// A pass under way.
 #[derive(Debug, Clone)]
 pub(super) struct Active {
+    /// Which pass this is: no two are the same.
+    pub(super) id: PassId,
     pub(super) wish: Wish,
     pub(super) seats: Seats,
     pub(super) stop: CancellationToken,
@@ -56,6 +58,7 @@ pub(super) struct Active {
 pub(super) struct Schedule {
     waiting: VecDeque<Wish>,
     active: Vec<Active>,
+    begun: PassId,
     /// Until when a module that was sent is not sent again because somebody asks.
     resting: HashMap<(String, Format), Instant>,
 }
@@ -75,13 +78,16 @@ impl Wish {
 impl Schedule {
     /// Takes a wish in; at most `capacity` wishes of devices wait.
     pub(super) fn ask(&mut self, wish: Wish, capacity: usize) -> Admission {
-        let requested = wish.source == Source::Requested;
-        if self.active.iter().any(|active| active.wish.serves(&wish) && (!requested || active.seats.join()))
-            || self.waiting.iter().any(|waiting| waiting.serves(&wish))
-        {
+        let serves = |active: &Active| active.wish.serves(&wish) && !active.stop.is_cancelled();
+        if self.active.iter().any(|active| serves(active) && (!wish.asked || active.seats.join())) {
             return Admission::Joined;
         }
-        if requested && self.waiting.len() >= capacity {
+        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.serves(&wish)) {
+            waiting.asked |= wish.asked;
+            return Admission::Joined;
+        }
+        let requested = self.waiting.iter().filter(|waiting| waiting.source == Source::Requested).count();
+        if wish.source == Source::Requested && requested >= capacity {
             return Admission::Busy;
         }
         self.waiting.push_back(wish);
@@ -98,21 +104,26 @@ impl Schedule {
             self.rests_until(wish).is_none() && !self.active.iter().any(|active| active.wish.overlaps(wish))
         })?;
         let wish = self.waiting.remove(next)?;
-        let active = Active { wish, seats: Seats::default(), stop: stop.child_token() };
-        if active.wish.source == Source::Requested {
+        self.begun += 1;
+        let active = Active { id: self.begun, wish, seats: Seats::default(), stop: stop.child_token() };
+        if active.wish.asked {
             active.seats.join();
         }
         self.active.push(active.clone());
         Some(active)
     }
 
-    /// A pass has ended; it `took` so long, where it went through.
-    pub(super) fn end(&mut self, wish: &Wish, took: Option<Duration>, now: Instant) {
-        self.active.retain(|active| active.wish != *wish);
-        if let Some(took) = took {
-            let until = now + took.min(MAX_REST);
-            self.resting.extend(wish.formats.iter().map(|&format| ((wish.app_name.clone(), format), until)));
-        }
+    /// A pass has ended; what it said is not said again for a `rest`, because a device asks.
+    pub(super) fn end(&mut self, pass: &Active, rest: Duration, now: Instant) {
+        self.active.retain(|active| active.id != pass.id);
+        let Wish { app_name, formats, .. } = &pass.wish;
+        let until = now + rest.min(MAX_REST);
+        self.resting.extend(formats.iter().map(|&format| ((app_name.clone(), format), until)));
+    }
+
+    /// What devices have asked for and still wait for.
+    pub(super) fn take_asked(&mut self) -> Vec<Wish> {
+        self.waiting.drain(..).filter(|wish| wish.asked).collect()
     }
 
     /// When a wish that waits has rested enough.
@@ -123,7 +134,10 @@ impl Schedule {
     /// Calls off what was declared and is no more; what devices asked for goes on.
     pub(super) fn withdraw(&mut self, declared: impl Fn(&Wish) -> bool) {
         let gone = |wish: &Wish| wish.source == Source::Declared && !declared(wish);
-        self.waiting.retain(|wish| !gone(wish));
+        self.waiting.retain(|wish| wish.asked || !gone(wish));
+        for wish in self.waiting.iter_mut().filter(|wish| gone(wish)) {
+            wish.source = Source::Requested;
+        }
         for active in &self.active {
             if gone(&active.wish) && !active.seats.is_taken() {
                 active.stop.cancel();
@@ -146,7 +160,8 @@ mod tests {
 
     fn wish(app_name: &str, source: Source, formats: &[Format]) -> Wish {
         let reference = Reference::parse(app_name, "registry.example").unwrap();
-        Wish { app_name: app_name.to_owned(), reference, formats: formats.to_vec(), source, device: None }
+        let asked = source == Source::Requested;
+        Wish { app_name: app_name.to_owned(), reference, formats: formats.to_vec(), source, asked }
     }
 
     fn requested(app_name: &str) -> Wish {
@@ -168,7 +183,7 @@ mod tests {
         active.seats.close();
         assert_eq!(schedule.ask(requested("a"), 10), Admission::Queued);
         assert!(begin(&mut schedule).is_none(), "not beside the first one");
-        schedule.end(&active.wish, None, Instant::now());
+        schedule.end(&active, Duration::ZERO, Instant::now());
         assert!(begin(&mut schedule).is_some());
     }
 
@@ -189,7 +204,7 @@ mod tests {
         }
         let mut active: Vec<_> = std::iter::from_fn(|| begin(&mut schedule)).collect();
         assert_eq!(active.len(), MAX_ACTIVE);
-        schedule.end(&active.remove(2).wish, None, Instant::now());
+        schedule.end(&active.remove(2), Duration::ZERO, Instant::now());
         assert_eq!(begin(&mut schedule).unwrap().wish.app_name, "a4");
     }
 
@@ -208,7 +223,7 @@ mod tests {
             schedule.ask(requested("a"), 10);
             let active = begin(&mut schedule).unwrap();
             active.seats.close();
-            schedule.end(&active.wish, Some(Duration::from_secs(took)), Instant::now());
+            schedule.end(&active, Duration::from_secs(took), Instant::now());
             schedule.ask(requested("a"), 10);
             assert_eq!(schedule.ask(requested("a"), 10), Admission::Joined);
             assert!(begin(&mut schedule).is_none());
@@ -224,7 +239,7 @@ mod tests {
         let declared = wish("a", Source::Declared, &[Format::Full]);
         schedule.ask(declared.clone(), 10);
         let active = begin(&mut schedule).unwrap();
-        schedule.end(&active.wish, Some(Duration::from_secs(5)), Instant::now());
+        schedule.end(&active, Duration::from_secs(5), Instant::now());
         schedule.ask(declared, 10);
         assert!(begin(&mut schedule).is_some());
     }
@@ -241,5 +256,45 @@ mod tests {
         assert!(a.stop.is_cancelled());
         assert!(!b.stop.is_cancelled());
         assert!(begin(&mut schedule).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_joins_a_declared_artifact_in_the_queue_has_a_seat() {
+        let mut schedule = Schedule::default();
+        schedule.ask(wish("a", Source::Declared, &[Format::Full]), 10);
+        assert_eq!(schedule.ask(requested("a"), 10), Admission::Joined);
+        assert!(!begin(&mut schedule).unwrap().seats.close_if_empty(), "it is served even where nothing has changed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_waits_on_where_what_it_joined_is_withdrawn() {
+        let mut schedule = Schedule::default();
+        schedule.ask(wish("a", Source::Declared, &[Format::Full]), 10);
+        schedule.ask(requested("a"), 10);
+        schedule.withdraw(|_| false);
+        assert_eq!(begin(&mut schedule).unwrap().wish.source, Source::Requested);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_was_called_off_is_joined_by_nobody() {
+        let mut schedule = Schedule::default();
+        let declared = wish("a", Source::Declared, &[Format::Full]);
+        schedule.ask(declared.clone(), 10);
+        let active = begin(&mut schedule).unwrap();
+        schedule.withdraw(|_| false);
+        assert_eq!(schedule.ask(declared, 10), Admission::Queued);
+        assert_eq!(schedule.ask(requested("a"), 10), Admission::Joined, "the one that waits");
+        assert!(begin(&mut schedule).is_none(), "not beside the one that ends");
+        schedule.end(&active, Duration::ZERO, Instant::now());
+        assert!(begin(&mut schedule).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn declared_artifacts_take_no_place_of_devices() {
+        let mut schedule = Schedule::default();
+        for name in ["a", "b"] {
+            schedule.ask(wish(name, Source::Declared, &[Format::Full]), 1);
+        }
+        assert_eq!(schedule.ask(requested("c"), 1), Admission::Queued);
     }
 }

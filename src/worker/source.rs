@@ -13,8 +13,8 @@ use crate::{
     registry::{Module, ModuleReader, RangeReader, Registry, RegistryError},
 };
 
-/// The modules whose chunks' digests are remembered.
-const MAX_KNOWN: usize = 64;
+/// The digests of chunks that are remembered, over all modules: 2 MiB of them.
+const MAX_KNOWN: usize = 65_536;
 
 /// One chunk, ready for the wire.
 pub(super) struct EncodedChunk {
@@ -149,6 +149,7 @@ struct Known {
     digests: HashMap<Cut, ChunkDigests>,
     /// The oldest first.
     order: VecDeque<Cut>,
+    chunks: usize,
 }
 
 impl KnownChunks {
@@ -162,13 +163,15 @@ impl KnownChunks {
     pub(super) fn put(&self, head: &ChunkHead, digests: ChunkDigests) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cut = (head.digest, head.layout.chunk_size());
-        if known.digests.insert(cut, digests).is_none() {
-            known.order.push_back(cut);
+        known.chunks += digests.len();
+        match known.digests.insert(cut, digests) {
+            None => known.order.push_back(cut),
+            Some(same) => known.chunks -= same.len(),
         }
-        if known.order.len() > MAX_KNOWN
+        while known.chunks > MAX_KNOWN
             && let Some(oldest) = known.order.pop_front()
         {
-            known.digests.remove(&oldest);
+            known.chunks -= known.digests.remove(&oldest).map_or(0, |digests| digests.len());
         }
     }
 }
@@ -184,13 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_verified_last_is_known() {
+    fn what_was_verified_last_is_known_within_a_bound() {
         let known = KnownChunks::default();
-        for i in 0..=MAX_KNOWN {
-            known.put(&head(&i.to_string()), [Digest::of(b"")].into());
+        let half: ChunkDigests = vec![Digest::of(b""); MAX_KNOWN / 2].into();
+        for name in ["a", "b", "b", "c"] {
+            known.put(&head(name), half.clone());
         }
-        assert!(known.get(&head("0")).is_none());
-        assert!(known.get(&head("1")).is_some());
-        assert!(known.get(&head(&MAX_KNOWN.to_string())).is_some());
+        assert!(known.get(&head("a")).is_none());
+        assert!(known.get(&head("b")).is_some() && known.get(&head("c")).is_some());
+        known.put(&head("d"), vec![Digest::of(b""); MAX_KNOWN + 1].into());
+        assert!(known.get(&head("d")).is_none(), "more than is remembered at all");
     }
 }

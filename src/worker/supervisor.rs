@@ -3,7 +3,7 @@
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    channel::{Channel, OpenError},
+    channel::{Channel, Legacy, OpenError},
     config::WorkerConfig,
     progress::RegistryState,
     tracker::Tracker,
@@ -23,9 +23,10 @@ pub(super) async fn supervise(
     tracker: Tracker,
     mut stop: oneshot::Receiver<SessionEnd>,
 ) {
+    let mut legacy = Legacy::default();
     loop {
         let current = config.borrow_and_update().clone();
-        let opened = Channel::open(current.clone(), tracker.clone());
+        let opened = Channel::open(current.clone(), tracker.clone(), std::mem::take(&mut legacy));
         let closed = match opened {
             Ok(mut channel) => {
                 let closed = serve(&mut channel, &mut config, &mut stop).await;
@@ -33,7 +34,7 @@ pub(super) async fn supervise(
                     Closed::Stopped(end) => *end,
                     Closed::Reconfigured => session_end(&current, &config.borrow()),
                 };
-                channel.close(end).await;
+                legacy = channel.close(end).await;
                 closed
             }
             Err(error) => {
@@ -45,6 +46,7 @@ pub(super) async fn supervise(
             }
         };
         if let Closed::Stopped(_) = closed {
+            tracker.forget_unserved();
             return;
         }
     }

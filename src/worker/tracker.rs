@@ -1,10 +1,17 @@
 //! Keeps the worker's progress: the one place that changes it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
 use tokio::sync::watch;
 
-use super::progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals};
+use super::{
+    progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals},
+    schedule::{Active, PassId},
+};
 use crate::{
     digest::Digest,
     protocol::ChunkHead,
@@ -12,26 +19,42 @@ use crate::{
 };
 
 /// Changes the progress; cheap to clone.
+///
+/// Several passes may be about one artifact, in different formats or under different names. Its entry shows one of them:
+/// the first, or else the one that says all that was declared of it.
 #[derive(Clone)]
-pub(super) struct Tracker(Arc<watch::Sender<Progress>>);
+pub(super) struct Tracker {
+    progress: Arc<watch::Sender<Progress>>,
+    /// The pass that each entry shows, while there is one.
+    shown: Arc<Mutex<HashMap<String, PassId>>>,
+}
 
 impl Tracker {
-    pub(super) fn new(memory: Progress) -> Self {
-        Self(Arc::new(watch::Sender::new(memory)))
+    /// Goes on from what an earlier worker reported: what it had not finished is done anew, or forgotten with the device
+    /// that asked.
+    pub(super) fn new(mut memory: Progress) -> Self {
+        memory.artifacts.retain(|_, artifact| {
+            let finished = matches!(artifact.phase, Phase::Published | Phase::Failed);
+            if !finished {
+                artifact.phase = Phase::Pending;
+            }
+            finished || artifact.source == Source::Declared
+        });
+        Self { progress: Arc::new(watch::Sender::new(memory)), shown: Arc::default() }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Progress> {
-        self.0.subscribe()
+        self.progress.subscribe()
     }
 
     /// A copy of what is known of `reference`.
     pub(super) fn artifact(&self, reference: &Reference) -> Option<ArtifactProgress> {
-        self.0.borrow().artifacts.get(&reference.to_string()).cloned()
+        self.progress.borrow().artifacts.get(&reference.to_string()).cloned()
     }
 
     /// Changes anything; nobody is told where it changes nothing.
     pub(super) fn update(&self, change: impl FnOnce(&mut Progress)) {
-        self.0.send_if_modified(|progress| {
+        self.progress.send_if_modified(|progress| {
             let before = progress.clone();
             change(progress);
             *progress != before
@@ -99,8 +122,17 @@ impl Tracker {
         });
     }
 
-    /// Its chunks are on their way; `target` where this is all that was declared of it.
-    pub(super) fn streaming(&self, reference: &Reference, head: &ChunkHead, target: Option<&str>) {
+    /// The chunks of a pass are on their way; `target` where it says all that was declared.
+    pub(super) fn streaming(&self, pass: &Active, head: &ChunkHead, target: Option<&str>) {
+        let reference = &pass.wish.reference;
+        {
+            let mut shown = self.shown();
+            let shows_another = shown.contains_key(&reference.to_string());
+            if shows_another && target.is_none() {
+                return;
+            }
+            shown.insert(reference.to_string(), pass.id);
+        }
         self.artifact_mut(reference, &head.app_name, |artifact| {
             if artifact.digest != Some(head.digest) {
                 (artifact.completed, artifact.receipts) = (None, 0);
@@ -123,55 +155,99 @@ impl Tracker {
         self.update(Progress::forget_old_requests);
     }
 
-    /// The broker has acknowledged a chunk of `len` bytes; `first` where it was not sent before in this pass.
-    pub(super) fn acknowledged(&self, reference: &Reference, len: usize, first: bool, no_subscribers: bool) {
-        self.0.send_modify(|progress| {
+    /// The broker has acknowledged a chunk of `len` bytes; `pass` where it counts as one of that pass.
+    pub(super) fn acknowledged(&self, reference: &Reference, pass: Option<PassId>, len: usize, no_subscribers: bool) {
+        let reference = reference.to_string();
+        let counts = pass.is_some() && self.shown().get(&reference) == pass.as_ref();
+        self.progress.send_modify(|progress| {
             progress.totals.chunks += 1;
             progress.totals.bytes += len as u64;
-            if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string()) {
-                artifact.published += u32::from(first);
+            if let Some(artifact) = progress.artifacts.get_mut(&reference).filter(|_| counts) {
+                artifact.published += 1;
                 artifact.no_subscribers = no_subscribers;
             }
         });
     }
 
-    /// All its chunks are acknowledged; `whole` where that is all that was declared of it.
-    pub(super) fn published(&self, reference: &Reference, app_name: &str, whole: bool) {
-        self.both_mut(reference, app_name, |artifact, totals| {
+    /// All chunks of a pass are acknowledged; `target` where that is all that was declared.
+    pub(super) fn published(&self, pass: &Active, target: Option<&str>) {
+        let speaks = self.leave(pass);
+        self.both_mut(&pass.wish.reference, &pass.wish.app_name, |artifact, totals| {
+            totals.completed += 1;
+            if !speaks {
+                return;
+            }
             artifact.phase = Phase::Published;
-            if whole {
+            if let Some(target) = target {
+                target.clone_into(&mut artifact.target);
+            }
+            if target.is_some() || artifact.source == Source::Requested {
                 artifact.completed.get_or_insert_with(SystemTime::now);
             }
-            totals.completed += 1;
         });
     }
 
-    /// It did not work. What was published before stays so, with a word on why it could not be looked at.
-    pub(super) fn failed(&self, reference: &Reference, app_name: &str, failure: Failure) {
-        self.both_mut(reference, app_name, |artifact, totals| {
-            artifact.phase = if artifact.completed.is_some() { Phase::Published } else { Phase::Failed };
-            artifact.failure = Some(failure);
+    /// A pass did not work. What was published before stays so, with a word on why it could not be looked at.
+    pub(super) fn failed(&self, pass: &Active, failure: Failure) {
+        let speaks = self.leave(pass);
+        self.both_mut(&pass.wish.reference, &pass.wish.app_name, |artifact, totals| {
             totals.failed += 1;
+            if speaks {
+                artifact.phase = if artifact.completed.is_some() { Phase::Published } else { Phase::Failed };
+                artifact.failure = Some(failure);
+            }
         });
     }
 
-    /// It was broken off by our own doing, and waits again.
-    pub(super) fn broken_off(&self, reference: &Reference, app_name: &str) {
-        self.artifact_mut(reference, app_name, |artifact| {
+    /// A pass was broken off by our own doing; what it was about waits again, if somebody does.
+    pub(super) fn broken_off(&self, pass: &Active) {
+        if !self.leave(pass) {
+            return;
+        }
+        self.artifact_mut(&pass.wish.reference, &pass.wish.app_name, |artifact| {
             if matches!(artifact.phase, Phase::Resolving | Phase::Streaming) {
                 artifact.phase = Phase::Pending;
             }
         });
     }
 
-    /// One more device says that it holds the module `digest`.
-    pub(super) fn received(&self, reference: &Reference, digest: Digest) {
+    /// Nobody waits any more for what devices asked for and did not get.
+    pub(super) fn forget_unserved(&self) {
+        self.shown().clear();
         self.update(|progress| {
-            if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string())
-                && artifact.digest == Some(digest)
-            {
+            progress.artifacts.retain(|_, artifact| {
+                artifact.source == Source::Declared || matches!(artifact.phase, Phase::Published | Phase::Failed)
+            });
+        });
+    }
+
+    /// Whether the worker knows `reference` as this module.
+    pub(super) fn knows(&self, reference: &Reference, digest: Digest) -> bool {
+        self.artifact(reference).is_some_and(|artifact| artifact.digest == Some(digest))
+    }
+
+    /// One more device says that it holds the module that `reference` means.
+    pub(super) fn received(&self, reference: &Reference) {
+        self.update(|progress| {
+            if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string()) {
                 artifact.receipts = artifact.receipts.saturating_add(1);
             }
         });
+    }
+
+    /// A pass has ended; says whether its artifact's entry is its own to change.
+    fn leave(&self, pass: &Active) -> bool {
+        let (mut shown, reference) = (self.shown(), pass.wish.reference.to_string());
+        match shown.get(&reference) {
+            Some(&id) if id != pass.id => false,
+            _ => {
+                shown.remove(&reference);
+                true
+            }
+        }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, HashMap<String, PassId>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

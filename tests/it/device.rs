@@ -6,20 +6,17 @@ mod fetch;
 mod script;
 mod trouble;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{sync::mpsc, task::JoinHandle};
 use wasmproxy::{
     device::{self, Event, FetchError, FetchOptions, Fetched},
     protocol::TopicPrefix,
 };
 
 use self::script::Script;
-use crate::lab::Broker;
+use crate::{lab::Broker, waiting::soon};
 
 /// What devices ask for here, unless they ask for something else.
 const APP: &str = "registry.example/wasm/add:1.2";
@@ -27,11 +24,6 @@ const DEVICE: &str = "press-4";
 
 fn prefix() -> TopicPrefix {
     TopicPrefix::of_channel("9b1c").unwrap()
-}
-
-/// Whatever is waited for comes within this time, or never.
-async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future).await.unwrap_or_else(|_| panic!("waited for {what} in vain"))
 }
 
 /// A channel with somebody at its other end, and a folder for what comes.

@@ -15,4 +15,5 @@ mod mqtt;
 mod old_device;
 mod registry;
 mod standalone;
+mod waiting;
 mod worker;

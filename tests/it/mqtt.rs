@@ -3,7 +3,7 @@
 mod connecting;
 mod delivery;
 mod faults;
-mod servers;
+mod old_broker;
 mod sessions;
 
 use std::time::Duration;
@@ -13,11 +13,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::mpsc,
-    time::timeout,
 };
 use wasmproxy::mqtt::{
     Client, ConnectFailure, ConnectionState, Message, MqttOptions, Publish, Qos, Session, Version, VersionPreference,
 };
+
+use crate::waiting::{self, soon};
 
 /// 512,000 bytes as base64, and a little.
 const CHUNK: usize = 683_000;
@@ -32,15 +33,8 @@ fn subscriber(url: &str, version: VersionPreference, qos: Qos) -> MqttOptions {
     MqttOptions { subscriptions: vec![("t/#".into(), qos)], ..options(url, "subscriber", version) }
 }
 
-/// Whatever is waited for comes within this time, or never.
-async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future).await.unwrap_or_else(|_| panic!("waited for {what} in vain"))
-}
-
 async fn connected(client: &Client) -> (Version, Option<u32>) {
-    let mut state = client.state();
-    let state = soon("a connection", state.wait_for(|state| matches!(state, ConnectionState::Connected { .. }))).await;
-    match *state.unwrap() {
+    match waiting::connected(client).await {
         ConnectionState::Connected { version, max_packet_size, .. } => (version, max_packet_size),
         _ => unreachable!(),
     }

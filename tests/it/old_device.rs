@@ -28,7 +28,7 @@ pub struct Access {
 pub struct OldDevice {
     client: AsyncClient,
     requests: String,
-    chunks: mpsc::Receiver<Vec<u8>>,
+    chunks: mpsc::UnboundedReceiver<Vec<u8>>,
     assembly: Assembly,
     /// Names of which it was sent chunks, asked for or not.
     pub heard: Vec<String>,
@@ -50,13 +50,13 @@ impl OldDevice {
         client.subscribe(format!("{prefix}/registry/server"), QoS::AtLeastOnce).await.unwrap();
         while !matches!(events.poll().await.unwrap(), Event::Incoming(Packet::SubAck(_))) {}
 
-        // What is not read here waits at the broker: acknowledgements come after room in this queue.
-        let (sender, chunks) = mpsc::channel(8);
+        // Without a bound: acknowledgements must not wait until somebody gathers.
+        let (sender, chunks) = mpsc::unbounded_channel();
         // An interrupted poll would lose packets, so it has a task of its own.
         let events = tokio::spawn(async move {
             while let Ok(event) = events.poll().await {
                 if let Event::Incoming(Packet::Publish(publish)) = event
-                    && sender.send(publish.payload.to_vec()).await.is_err()
+                    && sender.send(publish.payload.to_vec()).is_err()
                 {
                     return;
                 }

@@ -12,23 +12,13 @@ use wasmproxy::{
     tls::TlsOptions,
 };
 
+use crate::modules::module;
+
 /// The media type of the CNCF's artifacts.
 const WASM: &str = "application/wasm";
 
 /// More than any read from the network is.
 const MAX_READ: usize = 512 * 1024;
-
-/// Bytes that begin as a module does, and differ from place to place.
-fn module(size: usize) -> Vec<u8> {
-    let mut bytes = b"\0asm\x01\0\0\0".to_vec();
-    let mut state = 1_u32;
-    while bytes.len() < size {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
-}
 
 /// The options for a registry over plain HTTP, read anonymously.
 fn options(host: &str) -> RegistryOptions {

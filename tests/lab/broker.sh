@@ -40,9 +40,7 @@ access() { # who may connect
 
 transport() { # what the connection is made of
   [[ $tls ]] || return 0
-  (mkdir -p pki && cd pki && authority
-    [[ -e server.crt ]] || certificate server
-    [[ $tls == --tls || -e client.crt ]] || certificate client)
+  server_certificates "$tls"
   printf '%s\n' "cafile $dir/pki/ca.crt" "certfile $dir/pki/server.crt" "keyfile $dir/pki/server.key"
   [[ $tls == --tls ]] || echo "require_certificate true"
 }

@@ -51,18 +51,21 @@ impl Channel {
 
     fn received(&mut self, device: DeviceName, receipt: &Receipt) {
         if let Ok(reference) = Reference::parse(&receipt.app_name, self.link.registry.host())
-            && self.receipts.count(receipt.digest, device)
+            && self.link.tracker.knows(&reference, receipt.digest)
+            && self.receipts.count(reference.clone(), receipt.digest, device)
         {
-            self.link.tracker.received(&reference, receipt.digest);
+            self.link.tracker.received(&reference);
+            let tracker = &self.link.tracker;
+            self.receipts.retain(|reference| tracker.artifact(reference).is_some());
         }
     }
 
     fn requested(&mut self, payload: &[u8]) {
         match Request::parse(payload) {
             Ok(request) => {
-                let device = request.full.as_ref().and_then(|full| full.device.clone());
+                // Who else asks for the same is told the same, so it is said to everyone.
                 if let Err(Refusal { code, message }) = self.admit(&request) {
-                    self.refuse(&request.app_name, device, code, &message);
+                    self.refuse(&request.app_name, None, code, &message);
                 }
             }
             Err(BadRequest::Unanswerable) => tracing::debug!("something that is no request was ignored"),
@@ -106,7 +109,7 @@ impl Channel {
             chunk_size: missing.chunk_size,
             format,
         };
-        self.tasks.len() < capacity && self.pulls.ask(pull, missing, capacity, Instant::now())
+        self.pulling < capacity && self.pulls.ask(pull, missing, capacity, Instant::now())
     }
 
     /// A whole module; `false` where too much is waiting.
@@ -116,7 +119,7 @@ impl Channel {
             reference: reference.clone(),
             formats: vec![format],
             source: Source::Requested,
-            device: request.full.as_ref().and_then(|full| full.device.clone()),
+            asked: true,
         };
         let admission = self.schedule.ask(wish, self.config.queue);
         if admission == Admission::Queued {
@@ -125,9 +128,18 @@ impl Channel {
         admission != Admission::Busy
     }
 
+    /// What a device asked for before the channel was opened anew.
+    pub(super) fn ask_again(&mut self, mut wish: Wish) {
+        if self.config.requests.as_ref().is_some_and(|allow| allow.allows(&wish.reference)) {
+            self.link.tracker.pending(&wish.reference, &wish.app_name);
+            (wish.source, wish.asked) = (Source::Requested, true);
+            self.schedule.ask(wish, usize::MAX);
+        }
+    }
+
     /// Says why a request is not served, unless that was just said.
     pub(super) fn refuse(&mut self, app_name: &str, device: Option<DeviceName>, code: ErrorCode, message: &str) {
-        if !self.limiter.admit(app_name, code, Instant::now()) {
+        if !self.limiter.admit(app_name, code, device.as_ref(), Instant::now()) {
             return;
         }
         if let Ok(payload) = serde_json::to_vec(&notice(app_name, code, device, message)) {

@@ -1,7 +1,5 @@
 //! What the tests of the controller share: a namespace with its servers, and somebody who hears what is sent.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
@@ -17,17 +15,17 @@ use wasmproxy::{
         conditions::{ConditionType, find},
     },
     controller::{self, Options, WorkerMode},
-    mqtt::{self, ConnectionState, Message, MqttOptions, Publish, Qos},
+    mqtt::{self, Message, MqttOptions, Publish, Qos},
     protocol::{TopicPrefix, Topics},
 };
 
-use crate::lab::{Broker, BrokerConfig, ControlPlane, Registry};
+use crate::{
+    lab::{Broker, BrokerConfig, ControlPlane, Registry},
+    waiting::{PATIENCE, connected, taken_in},
+};
 
 /// The bytes in a chunk: as few as the resource allows, so that small modules have several.
 pub const CHUNK: usize = 1024;
-
-/// Long enough for a slow machine; nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A namespace with a broker and a registry.
 pub struct Floor {
@@ -138,16 +136,6 @@ impl Floor {
         }
     }
 
-    /// Waits until the broker has logged a line like this.
-    pub async fn until_broker_logs(&self, text: &str) {
-        let logged = async {
-            while !self.broker.server().log().contains(text) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        assert!(timeout(PATIENCE, logged).await.is_ok(), "{text:?} is not in\n{}", self.broker.server().log());
-    }
-
     /// Hears what is sent on the channel of the resource of that name.
     pub async fn listen(&self, name: &str) -> Listener {
         let topics = Topics::new(&TopicPrefix::of_channel(name).unwrap());
@@ -156,15 +144,9 @@ impl Floor {
             subscriptions: vec![(topics.chunk.clone(), Qos::AtLeastOnce), (marker.clone(), Qos::AtLeastOnce)],
             ..MqttOptions::new(self.broker.url().parse().unwrap(), format!("listener-{}", fastrand::u64(..)))
         };
-        let (client, mut arriving) = mqtt::connect(options).unwrap();
-        client.state().wait_for(|state| matches!(state, ConnectionState::Connected { .. })).await.unwrap();
-        let (heard, messages) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(message) = arriving.recv().await {
-                let _ = heard.send(message);
-            }
-        });
-        Listener { client, messages, topics, marker }
+        let (client, messages) = mqtt::connect(options).unwrap();
+        connected(&client).await;
+        Listener { client, messages: taken_in(messages), topics, marker }
     }
 }
 

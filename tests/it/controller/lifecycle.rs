@@ -196,12 +196,12 @@ async fn a_deleted_resource_takes_its_worker_with_it() {
     let _controller = floor.controller();
     floor.apply("line", artifacts(&["wasm/add:1"])).await;
     floor.until_ready("line").await;
-    floor.until_broker_logs(" as wp").await;
+    floor.broker.server().until_it_logs(" as wp", 1).await;
 
     floor.delete("line").await;
     let gone = |resource: Option<&wasmproxy::api::WasmProxy>| resource.is_none();
     floor.until_resource("line", gone).await;
-    floor.until_broker_logs("Client wp").await;
+    floor.broker.server().until_it_logs("Client wp", 1).await;
 }
 
 #[tokio::test]

@@ -9,31 +9,18 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-};
+use tokio::process::Command;
 
 use wasmproxy::api::{ArtifactStatus, Phase, Source};
 
 use super::floor::{CHUNK, Floor, message};
-use crate::{lab::ControlPlane, modules::module};
+use crate::{lab::ControlPlane, modules::module, standalone::Process};
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasmproxy"));
-    command.args(["controller", "--http-port=0"]).args(arguments).stderr(Stdio::piped()).kill_on_drop(true);
+    let fixed = ["controller", "--http-port=0", "--log-format=json"];
+    command.args(fixed).args(arguments).stderr(Stdio::piped()).kill_on_drop(true);
     command
-}
-
-/// Reads the log up to a line with this text.
-async fn until_it_logs(program: &mut Child, text: &str) {
-    let mut lines = BufReader::new(program.stderr.as_mut().unwrap()).lines();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        if line.contains(text) {
-            return;
-        }
-    }
-    panic!("the program ended without saying {text:?}");
 }
 
 #[tokio::test]
@@ -41,18 +28,15 @@ async fn it_ends_on_sigterm_and_what_devices_ask_meanwhile_is_answered_by_the_ne
     let floor = Floor::start().await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.registry.push("wasm/sub:1", module(2 * CHUNK)).await;
-    let mut program = program(&["--workers=in-process", "--namespace", &floor.namespace])
-        .env("KUBECONFIG", ControlPlane::shared().await.kubeconfig())
-        .spawn()
-        .unwrap();
-    until_it_logs(&mut program, "controller is ready").await;
+    let mut program = program(&["--workers=in-process", "--namespace", &floor.namespace]);
+    let program = Process::run(program.env("KUBECONFIG", ControlPlane::shared().await.kubeconfig()));
+    program.line("controller is ready").await;
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
     floor.until_ready("line").await;
 
-    let pid = program.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().await.unwrap().success());
-    until_it_logs(&mut program, "controller has stopped").await;
-    assert_eq!(program.wait().await.unwrap().code(), Some(0));
+    program.signal("TERM");
+    program.line("controller has stopped").await;
+    assert_eq!(program.end().await.code(), Some(0));
 
     floor.listen("line").await.ask("wasm/sub:1").await;
     let _controller = floor.controller();

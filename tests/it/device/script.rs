@@ -4,15 +4,17 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use wasmproxy::{
     digest::Digest,
-    mqtt::{Client, ConnectionState, Message, MqttOptions, Properties, Publish, Qos, connect},
+    mqtt::{Client, Message, MqttOptions, Properties, Publish, Qos, connect},
     protocol::{
         ChunkEncoder, ChunkHead, Complete, DeviceName, ErrorCode, ErrorNotice, Format, Layout, Receipt, Request, Topics,
     },
-    tls::TlsOptions,
 };
 
-use super::{APP, DEVICE, prefix, soon};
-use crate::lab::Broker;
+use super::{APP, DEVICE, prefix};
+use crate::{
+    lab::Broker,
+    waiting::{self, soon},
+};
 
 /// A module, and what every chunk of it says.
 pub struct Module {
@@ -65,10 +67,9 @@ impl Script {
     pub async fn on(broker: &Broker) -> Self {
         let topics = Topics::new(&prefix());
         let subscriptions = [&topics.requests, &topics.receipts].map(|filter| (filter.clone(), Qos::AtLeastOnce));
-        let tls = if broker.url().starts_with("mqtts") { broker.tls() } else { TlsOptions::default() };
         let options = MqttOptions {
             subscriptions: subscriptions.into(),
-            tls,
+            tls: broker.tls(),
             ..MqttOptions::new(broker.url().parse().unwrap(), "script")
         };
         let (client, messages) = connect(options).unwrap();
@@ -79,9 +80,7 @@ impl Script {
 
     /// Waits until it hears what devices say.
     pub async fn connected(&self) {
-        let mut state = self.client.state();
-        let connected = state.wait_for(|state| matches!(state, ConnectionState::Connected { .. }));
-        soon("the script's connection", connected).await.unwrap();
+        waiting::connected(&self.client).await;
     }
 
     /// The next request.

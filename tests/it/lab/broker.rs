@@ -1,18 +1,21 @@
 //! mosquitto.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+};
 
-use tempfile::TempDir;
-use wasmproxy::tls::{Identity, TlsOptions};
+use serde_json::json;
 
-use super::{Server, Transport, User, user_options};
+use super::{Service, Transport, User, user_options};
 
-/// What kind of broker a test wants. The default lets anybody in, over plain TCP.
+/// What kind of broker a test wants. The default lets anybody in, over plain TCP, and forgets all when it ends.
 #[derive(Clone, Debug, Default)]
 pub struct BrokerConfig {
     users: Vec<User>,
     transport: Transport,
-    lines: Vec<&'static str>,
+    lines: Vec<String>,
 }
 
 impl BrokerConfig {
@@ -28,37 +31,51 @@ impl BrokerConfig {
         self
     }
 
-    /// A line for the listener in mosquitto.conf: `max_packet_size 1000`, `protocol websockets`, `acl_file …`.
-    pub fn line(mut self, line: &'static str) -> Self {
-        self.lines.push(line);
+    /// A line in mosquitto.conf, after the listener: `max_packet_size 1000`, `protocol websockets`, `acl_file …`.
+    pub fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
         self
+    }
+
+    /// Lets nobody subscribe to this filter, and says so. Its rules are kept in `folder`.
+    ///
+    /// An ACL file would not do: with one, subscriptions are granted, and messages do not arrive.
+    pub fn denying(self, filter: &str, folder: &Path) -> Self {
+        let deny = json!({ "acltype": "subscribeLiteral", "topic": filter, "allow": false });
+        let rules = json!({
+            "defaultACLAccess": { "publishClientSend": true, "publishClientReceive": true, "subscribe": true },
+            "roles": [{ "rolename": "anybody", "acls": [deny] }],
+            "groups": [{ "groupname": "anybody", "roles": [{ "rolename": "anybody" }] }],
+            "anonymousGroup": "anybody",
+        });
+        let file = folder.join("rules.json");
+        fs::write(&file, rules.to_string()).unwrap();
+        self.line(format!("plugin {}", dynamic_security().display()))
+            .line(format!("plugin_opt_config_file {}", file.display()))
+    }
+
+    /// Keeps sessions and messages where it is stopped and started again; not where it is killed.
+    pub fn persistent(self) -> Self {
+        // In the folder that it runs in: its own.
+        self.line("persistence true")
     }
 
     /// Starts it on a free port.
     pub async fn start(self) -> Broker {
-        let dir = tempfile::Builder::new().prefix("broker-").tempdir().unwrap();
-        let server = Server::start("broker.sh", dir.path(), self.options()).await;
-        Broker { port: server.port(), config: self, server: Some(server), dir }
+        let service = Service::start("broker.sh", self.transport, self.options()).await;
+        Broker { config: self, service }
     }
 
     fn options(&self) -> Vec<String> {
-        let mut options = user_options(&self.users);
-        options.extend(self.lines.iter().flat_map(|line| ["--config".to_owned(), (*line).to_owned()]));
-        match self.transport {
-            Transport::Plain => {}
-            Transport::Tls => options.push("--tls".into()),
-            Transport::MutualTls => options.push("--mutual-tls".into()),
-        }
-        options
+        let lines = self.lines.iter().flat_map(|line| ["--config".to_owned(), line.clone()]);
+        user_options(&self.users).into_iter().chain(lines).collect()
     }
 }
 
 /// A broker of a test's own. It ends when dropped.
 pub struct Broker {
     config: BrokerConfig,
-    port: u16,
-    server: Option<Server>,
-    dir: TempDir,
+    service: Service,
 }
 
 impl Broker {
@@ -67,56 +84,41 @@ impl Broker {
         BrokerConfig::default().start().await
     }
 
-    /// Where it listens, on 127.0.0.1; the same after [`Self::start_again`].
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// `mqtt://127.0.0.1:port`, or `mqtts`.
     pub fn url(&self) -> String {
-        let scheme = if self.config.transport == Transport::Plain { "mqtt" } else { "mqtts" };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        let scheme = if self.transport() == Transport::Plain { "mqtt" } else { "mqtts" };
+        format!("{scheme}://{}", self.host())
     }
 
-    /// What a client needs to trust this broker and, with mutual TLS, to be trusted.
-    pub fn tls(&self) -> TlsOptions {
-        let read = |name| std::fs::read(self.pki().join(name)).unwrap();
-        let identity = (self.config.transport == Transport::MutualTls)
-            .then(|| Identity { certificate: read("client.crt"), key: read("client.key") });
-        TlsOptions { ca: Some(read("ca.crt")), identity, ..TlsOptions::default() }
+    /// The first of those whom it lets in, where it does not let in anybody.
+    pub fn user(&self) -> Option<User> {
+        self.config.users.first().copied()
     }
 
-    /// The folder with the certificates of a broker behind TLS: `ca.crt`, `server.crt`, with mutual TLS `client.crt`
-    /// and `client.key`.
-    pub fn pki(&self) -> PathBuf {
-        self.dir.path().join("pki")
-    }
-
-    /// The running server, for its log or a signal.
-    ///
-    /// # Panics
-    /// Between [`Self::stop`] and [`Self::start_again`].
-    pub fn server(&self) -> &Server {
-        self.server.as_ref().unwrap()
-    }
-
-    /// Ends it as an administrator would; clients see their connections close.
-    pub fn stop(&mut self) {
-        self.server = None;
-    }
-
-    /// Starts it on the same port after [`Self::stop`] or a `KILL`: with its users, settings and certificates, and
-    /// with its sessions only where it was configured with `persistence true` and a location.
-    pub async fn start_again(&mut self) {
-        self.stop();
-        let mut options = self.config.options();
-        options.extend(["--port".into(), self.port.to_string()]);
-        self.server = Some(Server::start("broker.sh", self.dir.path(), options).await);
-    }
-
-    /// The same with another configuration: a password that was changed, say.
+    /// [`Service::start_again`] with another configuration: a password that was changed, say.
     pub async fn start_again_as(&mut self, config: BrokerConfig) {
+        self.service.start_again_with(config.transport, config.options()).await;
         self.config = config;
-        self.start_again().await;
     }
+}
+
+impl Deref for Broker {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
+    }
+}
+
+impl DerefMut for Broker {
+    fn deref_mut(&mut self) -> &mut Service {
+        &mut self.service
+    }
+}
+
+/// The plugin for rules that mosquitto comes with, in a folder called after the machine's architecture.
+fn dynamic_security() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let mut plugins = folders.map(|folder| folder.join("mosquitto_dynamic_security.so"));
+    plugins.find(|plugin| plugin.exists()).expect("mosquitto comes with its plugin for dynamic security")
 }

@@ -5,22 +5,27 @@
 //! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about.
 //! - [`Registry`]: docker-registry, the same, with a helper to push modules.
 //! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
+//! - [`FaultProxy`]: what gets in the way between one of these and its clients.
 //!
 //! A server is run by a script in `tests/lab/`, the same that `make demo` uses, and that anybody can start by hand.
 //! It ends when its value is dropped, and with the test process, however that ends.
 
 mod broker;
 mod control_plane;
+mod fault;
 mod pki;
 mod registry;
 mod server;
+mod service;
 mod tests;
 
 pub use broker::{Broker, BrokerConfig};
 pub use control_plane::ControlPlane;
+pub use fault::FaultProxy;
 pub use pki::Pki;
 pub use registry::{Registry, RegistryConfig};
-pub use server::{Server, repository};
+pub use server::{Server, free_port, repository};
+pub use service::Service;
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +35,7 @@ pub enum Transport {
     Plain,
     /// TLS, with a certificate below the server's own authority.
     Tls,
-    /// TLS, and the client shows a certificate below the same authority. Brokers only.
+    /// TLS, and the client shows a certificate below the same authority.
     MutualTls,
 }
 

@@ -1,6 +1,9 @@
 //! Certificates for trials.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 use wasmproxy::tls::Identity;
@@ -22,7 +25,12 @@ impl Pki {
 
     /// The authority's certificate, in PEM.
     pub fn ca(&self) -> Vec<u8> {
-        std::fs::read(self.dir.path().join("ca.crt")).unwrap()
+        std::fs::read(self.ca_file()).unwrap()
+    }
+
+    /// The file that holds it.
+    pub fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.crt")
     }
 
     /// A certificate for a server or a client by that name, reached by `alt_names` (`DNS:localhost,IP:127.0.0.1`).

@@ -5,7 +5,12 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
+
+use tokio::time::timeout;
+
+use crate::waiting::PATIENCE;
 
 /// A running script and what it says of its server. Dropped, it stops the server and waits for its end.
 pub struct Server {
@@ -43,14 +48,19 @@ impl Server {
         self.fact("PORT").parse().unwrap()
     }
 
-    /// The authority that signed its certificate, in PEM. For servers behind TLS only.
-    pub fn ca(&self) -> Vec<u8> {
-        std::fs::read(self.fact("CA")).unwrap()
-    }
-
     /// What it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.fact("LOG")).unwrap()
+    }
+
+    /// Waits until it has logged something so many times since it was started.
+    pub async fn until_it_logs(&self, text: &str, times: usize) {
+        let logged = async {
+            while self.log().matches(text).count() < times {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, logged).await.is_ok(), "{text:?} is not in\n{}", self.log());
     }
 
     /// Sends its process a signal: `KILL`, or `STOP` and `CONT` for a server that hangs for a while.
@@ -80,6 +90,12 @@ fn read_facts(child: &mut Child) -> Option<HashMap<String, String>> {
         };
     }
     None
+}
+
+/// A port of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing connections.
+pub fn free_port() -> u16 {
+    let mut candidates = std::iter::repeat_with(|| fastrand::u16(10_000..30_000));
+    candidates.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// The folder of this repository.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, api::PostParams, runtime::wait::await_condition};
-use oci_client::{Reference, secrets::RegistryAuth};
+use oci_client::secrets::RegistryAuth;
 use rumqttc_v4 as mqtt;
 use serde_json::json;
 use wasmproxy::tls::{TlsOptions, install_provider};
@@ -62,7 +62,7 @@ async fn a_broker_with_mutual_tls_wants_a_certificate_of_its_own_authority() {
 async fn a_broker_that_was_killed_comes_back_on_its_port_with_another_password() {
     let mut broker = BrokerConfig::default().user("worker", "old").line("max_packet_size 1000000").start().await;
     let (port, url) = (broker.port(), broker.url());
-    broker.server().signal("KILL");
+    broker.kill();
     broker.start_again_as(BrokerConfig::default().user("worker", "new")).await;
     assert_eq!((broker.port(), broker.url()), (port, url));
     assert!(connects(&broker, Some(("worker", "new")), None).await);
@@ -73,7 +73,7 @@ async fn a_broker_that_was_killed_comes_back_on_its_port_with_another_password()
 async fn a_registry_gives_what_was_pushed_to_those_who_may_pull() {
     let registry = RegistryConfig::default().user("worker", "secret").transport(Transport::Tls).start().await;
     let digest = registry.push("wasm/add:1", &b"\0asm\x01\0\0\0"[..]).await;
-    let reference: Reference = format!("{}/wasm/add:1", registry.host()).parse().unwrap();
+    let reference = registry.reference("wasm/add:1");
     let (manifest, _) = registry.client().pull_image_manifest(&reference, &registry.auth()).await.unwrap();
     assert_eq!(manifest.layers[0].digest, digest.to_string());
     assert!(registry.client().pull_image_manifest(&reference, &RegistryAuth::Anonymous).await.is_err());
@@ -86,7 +86,7 @@ async fn a_registry_that_comes_back_still_has_what_was_pushed() {
     registry.push("wasm/add:1", &b"\0asm\x01\0\0\0"[..]).await;
     registry.stop();
     registry.start_again().await;
-    let reference: Reference = format!("{}/wasm/add:1", registry.host()).parse().unwrap();
+    let reference = registry.reference("wasm/add:1");
     registry.client().pull_image_manifest(&reference, &registry.auth()).await.unwrap();
     assert!(registry.server().log().contains("GET /v2/wasm/add/manifests/1"));
 }

@@ -6,19 +6,15 @@ use tokio::{io::AsyncWriteExt, net::TcpListener};
 use wasmproxy::mqtt::{
     ConnectionState, Credentials, FailureKind, MqttOptions, Qos, SessionEnd, Version, VersionPreference, connect,
 };
-use wasmproxy::tls::{Identity, TlsOptions};
+use wasmproxy::tls::TlsOptions;
 
-use super::servers::{
-    certificates::Certificates,
-    free_port,
-    mosquitto::{Config, Mosquitto},
-    proxy::{Proxy, Version5},
-};
+use super::old_broker::OldBroker;
 use super::{CHUNK, VERSIONS, connected, failed, options, publish, read_packet, receive, soon, subscriber};
+use crate::lab::{Broker, BrokerConfig, Pki, Transport, free_port};
 
 #[tokio::test]
 async fn the_right_password_connects_and_a_wrong_one_is_named() {
-    let broker = Mosquitto::with(&Config { user: Some(("user", "right")), ..Config::default() });
+    let broker = BrokerConfig::default().user("user", "right").start().await;
     for version in [VersionPreference::V311, VersionPreference::V5, VersionPreference::Auto] {
         let with = |password: Option<&str>| {
             let credentials = password.map(|p| Credentials { username: "user".into(), password: Some(p.to_owned()) });
@@ -37,24 +33,22 @@ async fn the_right_password_connects_and_a_wrong_one_is_named() {
 
 #[tokio::test]
 async fn a_broker_that_is_not_there_is_unreachable_and_found_when_it_comes() {
-    let mut broker = Mosquitto::start();
+    let mut broker = Broker::start().await;
     broker.kill();
     let (client, _) = connect(options(&broker.url(), "client", VersionPreference::Auto)).unwrap();
     let failure = failed(&client).await;
     assert_eq!(failure.kind, FailureKind::Unreachable);
     assert!(failure.message.contains(&format!("127.0.0.1:{}", broker.port())), "{}", failure.message);
-    broker.run();
+    broker.start_again().await;
     assert_eq!(connected(&client).await.0, Version::V5);
 }
 
 #[tokio::test]
 async fn tls_trusts_the_private_authority_and_shows_a_certificate() {
-    let certificates = Certificates::make();
-    let broker = Mosquitto::with(&Config { tls: Some(&certificates), require_certificate: true, ..Config::default() });
-    let identity = Identity { certificate: certificates.read("client.crt"), key: certificates.read("client.key") };
-    let trusting = TlsOptions { ca: Some(certificates.read("ca.crt")), ..TlsOptions::default() };
-    let mutual = TlsOptions { identity: Some(identity), ..trusting.clone() };
-    let strangers = TlsOptions { ca: Some(Certificates::make().read("ca.crt")), ..mutual.clone() };
+    let broker = BrokerConfig::default().transport(Transport::MutualTls).start().await;
+    let mutual = broker.tls();
+    let trusting = TlsOptions { identity: None, ..mutual.clone() };
+    let strangers = TlsOptions { ca: Some(Pki::new().ca()), ..mutual.clone() };
     for version in VERSIONS {
         let with = |tls: &TlsOptions| {
             connect(MqttOptions { tls: tls.clone(), ..options(&broker.url(), "client", version) }).unwrap().0
@@ -72,7 +66,7 @@ async fn tls_trusts_the_private_authority_and_shows_a_certificate() {
 
 #[tokio::test]
 async fn a_port_that_does_not_speak_tls_is_suspected() {
-    let broker = Mosquitto::start();
+    let broker = Broker::start().await;
     let url = broker.url().replace("mqtt:", "mqtts:");
     let (client, _) = connect(options(&url, "client", VersionPreference::Auto)).unwrap();
     let failure = failed(&client).await;
@@ -84,14 +78,14 @@ async fn a_port_that_does_not_speak_tls_is_suspected() {
 async fn auto_falls_back_to_3_1_1_where_the_broker_hangs_up_or_says_so() {
     const REFUSED_IN_3_1_1: &[u8] = &[0x20, 2, 0, 1];
     const REFUSED_IN_5: &[u8] = &[0x20, 3, 0, 0x84, 0];
-    let broker = Mosquitto::start();
-    for answer in [Version5::HangUp, Version5::Answer(REFUSED_IN_3_1_1), Version5::Answer(REFUSED_IN_5)] {
-        let proxy = Proxy::to(broker.port(), answer).await;
-        let (client, _) = connect(options(&proxy.url(), "client", VersionPreference::Auto)).unwrap();
+    let broker = Broker::start().await;
+    for answer in [&[][..], REFUSED_IN_3_1_1, REFUSED_IN_5] {
+        let old = OldBroker::before(broker.host(), answer).await;
+        let (client, _) = connect(options(&old.url, "client", VersionPreference::Auto)).unwrap();
         assert_eq!(connected(&client).await.0, Version::V311);
         soon("an acknowledgement", client.publish(publish(0, 10, Qos::AtLeastOnce))).await.unwrap();
 
-        let (stubborn, _) = connect(options(&proxy.url(), "stubborn", VersionPreference::V5)).unwrap();
+        let (stubborn, _) = connect(options(&old.url, "stubborn", VersionPreference::V5)).unwrap();
         assert_eq!(failed(&stubborn).await.kind, FailureKind::Protocol);
     }
 }
@@ -156,7 +150,8 @@ async fn a_denied_subscription_is_named() {
 
 #[tokio::test]
 async fn a_denied_subscription_that_is_optional_does_not_matter() {
-    let broker = Mosquitto::with(&Config { denied: Some("t/+/receipts"), ..Config::default() });
+    let rules = tempfile::tempdir().unwrap();
+    let broker = BrokerConfig::default().denying("t/+/receipts", rules.path()).start().await;
     for version in VERSIONS {
         let granted = ("t/1".to_owned(), Qos::AtLeastOnce);
         let denied = ("t/+/receipts".to_owned(), Qos::AtLeastOnce);

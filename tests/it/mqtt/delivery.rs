@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use wasmproxy::mqtt::{MqttOptions, Properties, Publish, PublishError, Qos, VersionPreference, connect};
 
-use super::servers::mosquitto::{Config, Mosquitto};
 use super::{CHUNK, VERSIONS, connected, options, publish, receive, receive_all, soon, subscriber};
+use crate::lab::{Broker, BrokerConfig};
 
 #[tokio::test]
 async fn chunks_are_acknowledged_and_arrive_intact_at_every_qos_in_both_versions() {
-    let broker = Mosquitto::start();
+    let broker = Broker::start().await;
     for version in VERSIONS {
         for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
             let (listener, mut messages) = connect(subscriber(&broker.url(), version, qos)).unwrap();
@@ -26,7 +26,7 @@ async fn chunks_are_acknowledged_and_arrive_intact_at_every_qos_in_both_versions
 
 #[tokio::test]
 async fn messages_arrive_in_the_order_in_which_they_were_published() {
-    let broker = Mosquitto::start();
+    let broker = Broker::start().await;
     for version in VERSIONS {
         let (listener, mut messages) = connect(subscriber(&broker.url(), version, Qos::AtLeastOnce)).unwrap();
         connected(&listener).await;
@@ -44,7 +44,7 @@ async fn messages_arrive_in_the_order_in_which_they_were_published() {
 
 #[tokio::test]
 async fn properties_and_the_retain_flag_are_passed_on() {
-    let broker = Mosquitto::start();
+    let broker = Broker::start().await;
     let retained = ["-p", &broker.port().to_string(), "-t", "t/retained", "-m", "kept", "-r"].map(str::to_owned);
     assert!(std::process::Command::new("mosquitto_pub").args(retained).status().unwrap().success());
     let (listener, mut messages) = connect(subscriber(&broker.url(), VersionPreference::V5, Qos::AtLeastOnce)).unwrap();
@@ -69,11 +69,11 @@ async fn properties_and_the_retain_flag_are_passed_on() {
 
 #[tokio::test]
 async fn messages_that_cannot_pass_are_refused_with_the_reason() {
-    let broker = Mosquitto::with(&Config {
-        acl: Some("topic readwrite t/#\n"),
-        lines: "max_packet_size 100000",
-        ..Config::default()
-    });
+    let dir = tempfile::tempdir().unwrap();
+    let acl = dir.path().join("acl");
+    std::fs::write(&acl, "topic readwrite t/#\n").unwrap();
+    let broker = BrokerConfig::default().line("max_packet_size 100000").line(format!("acl_file {}", acl.display()));
+    let broker = broker.start().await;
     let (client, _) = connect(options(&broker.url(), "client", VersionPreference::V5)).unwrap();
     assert_eq!(connected(&client).await.1, Some(100_000));
     for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {

@@ -6,13 +6,10 @@ use futures::future::join_all;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::mpsc};
 use wasmproxy::mqtt::{ConnectionState, MqttOptions, Publish, Qos, VersionPreference, connect};
 
-use super::servers::{
-    mosquitto::{Config, Mosquitto},
-    proxy::{Proxy, Version5},
-};
 use super::{
     CHUNK, KEPT, VERSIONS, connected, failed, options, publish, read_packet, receive, receive_all, soon, subscriber,
 };
+use crate::lab::{Broker, BrokerConfig, FaultProxy};
 
 #[tokio::test]
 async fn what_is_outstanding_when_the_broker_is_killed_is_published_when_it_is_back() {
@@ -20,7 +17,8 @@ async fn what_is_outstanding_when_the_broker_is_killed_is_published_when_it_is_b
         for (qos, persistent) in
             [(Qos::AtLeastOnce, false), (Qos::AtLeastOnce, true), (Qos::ExactlyOnce, false), (Qos::ExactlyOnce, true)]
         {
-            let mut broker = Mosquitto::with(&Config { persistent, ..Config::default() });
+            let broker = BrokerConfig::default();
+            let mut broker = if persistent { broker.persistent() } else { broker }.start().await;
             let listening = MqttOptions { session: KEPT, ..subscriber(&broker.url(), version, qos) };
             let (listener, mut messages) = connect(listening).unwrap();
             connected(&listener).await;
@@ -46,11 +44,11 @@ async fn what_is_outstanding_when_the_broker_is_killed_is_published_when_it_is_b
                 soon("progress", acknowledged.recv()).await.unwrap();
             }
             if persistent {
-                broker.terminate();
+                broker.stop();
             } else {
                 broker.kill();
             }
-            broker.run();
+            broker.start_again().await;
             // Without persistence the broker forgets what it has acknowledged but not delivered: what counts is that
             // every publish ends well.
             soon("the publisher", publisher).await.unwrap();
@@ -64,13 +62,14 @@ async fn what_is_outstanding_when_the_broker_is_killed_is_published_when_it_is_b
 
 #[tokio::test]
 async fn connections_that_go_silent_are_replaced() {
-    let broker = Mosquitto::start();
+    let broker = Broker::start().await;
     for version in VERSIONS {
-        let mut proxy = Proxy::to(broker.port(), Version5::Welcome).await;
+        let proxy = FaultProxy::start(&broker.host(), []).await;
+        let url = format!("mqtt://{}", proxy.host);
         let impatient = MqttOptions {
             keep_alive: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
-            ..options(&proxy.url(), "client", version)
+            ..options(&url, "client", version)
         };
         let (client, _) = connect(impatient).unwrap();
         soon("the first", client.publish(publish(0, CHUNK, Qos::AtLeastOnce))).await.unwrap();
@@ -114,7 +113,7 @@ async fn a_broker_that_never_acknowledges_is_left_for_a_new_connection() {
 #[tokio::test]
 async fn an_abandoned_message_does_not_come_back_with_the_next_connection() {
     // A broker that hangs up on every large message, as one of MQTT 3.1.1 must that has a limit.
-    let broker = Mosquitto::with(&Config { lines: "max_packet_size 1000", ..Config::default() });
+    let broker = BrokerConfig::default().line("max_packet_size 1000").start().await;
     let options = MqttOptions { session: KEPT, ..options(&broker.url(), "client", VersionPreference::V311) };
     let (client, _) = connect(options).unwrap();
     let mut state = client.state();
@@ -131,7 +130,7 @@ async fn an_abandoned_message_does_not_come_back_with_the_next_connection() {
 
 #[tokio::test]
 async fn a_message_that_is_too_large_costs_a_session_and_not_the_channel() {
-    let broker = Mosquitto::start();
+    let broker = BrokerConfig::default().line("log_type all").start().await;
     let (device, _) = connect(options(&broker.url(), "device", VersionPreference::V311)).unwrap();
     let others = MqttOptions {
         subscriptions: vec![("own/#".into(), Qos::ExactlyOnce)],
@@ -163,7 +162,7 @@ async fn a_message_that_is_too_large_costs_a_session_and_not_the_channel() {
     assert!(sent.is_ok() && acks.iter().all(Result::is_ok), "{sent:?} {acks:?}");
 
     // Nobody else says so: the session with the message is ended.
-    broker.has_said("Received DISCONNECT from subscriber", 1).await;
+    broker.server().until_it_logs("Received DISCONNECT from subscriber", 1).await;
     connected(&client).await;
     soon("an acknowledgement", device.publish(publish(2, 10, Qos::AtLeastOnce))).await.unwrap();
     assert_eq!(receive(&mut messages).await.topic, "t/2");

@@ -6,14 +6,14 @@ use futures::future::join_all;
 use tokio::net::TcpStream;
 use wasmproxy::mqtt::{ConnectionState, MqttOptions, PublishError, Qos, SessionEnd, VersionPreference, connect};
 
-use super::servers::mosquitto::{Config, Mosquitto};
 use super::{
     CHUNK, KEPT, VERSIONS, connected, failed, options, publish, read_packet, receive, soon, subscriber, write_packet,
 };
+use crate::lab::{Broker, BrokerConfig};
 
 #[tokio::test]
 async fn a_session_that_is_kept_delivers_what_came_meanwhile_and_a_discarded_one_does_not() {
-    let broker = Mosquitto::start();
+    let broker = Broker::start().await;
     for version in VERSIONS {
         let persistent =
             MqttOptions { session: KEPT, exactly_once: true, ..subscriber(&broker.url(), version, Qos::AtLeastOnce) };
@@ -43,14 +43,14 @@ async fn a_session_that_is_kept_delivers_what_came_meanwhile_and_a_discarded_one
 
 #[tokio::test]
 async fn a_session_is_discarded_even_where_no_connection_stands() {
-    let mut broker = Mosquitto::with(&Config { persistent: true, ..Config::default() });
+    let mut broker = BrokerConfig::default().persistent().start().await;
     for version in VERSIONS {
         let persistent = MqttOptions { session: KEPT, ..subscriber(&broker.url(), version, Qos::AtLeastOnce) };
         let (client, _messages) = connect(persistent.clone()).unwrap();
         connected(&client).await;
-        broker.terminate();
+        broker.stop();
         failed(&client).await;
-        broker.run();
+        broker.start_again().await;
         // Most likely it waits before its next attempt; it may have found its way back too.
         client.disconnect(SessionEnd::Discard, Duration::from_secs(20)).await;
         let (other, _) = connect(options(&broker.url(), "other", version)).unwrap();
@@ -65,7 +65,7 @@ async fn a_session_is_discarded_even_where_no_connection_stands() {
 
 #[tokio::test]
 async fn what_is_in_flight_is_acknowledged_before_the_connection_ends() {
-    let broker = Mosquitto::start();
+    let broker = Broker::start().await;
     for version in VERSIONS {
         let (client, _) = connect(options(&broker.url(), "client", version)).unwrap();
         connected(&client).await;
@@ -80,7 +80,7 @@ async fn what_is_in_flight_is_acknowledged_before_the_connection_ends() {
 
 #[tokio::test]
 async fn a_connection_that_nobody_holds_says_goodbye() {
-    let broker = Mosquitto::start();
+    let broker = BrokerConfig::default().line("log_type all").start().await;
     for version in VERSIONS {
         let (client, mut messages) = connect(options(&broker.url(), "goodbye", version)).unwrap();
         let state = client.state();
@@ -89,12 +89,12 @@ async fn a_connection_that_nobody_holds_says_goodbye() {
         assert_eq!(soon("the end", messages.recv()).await, None);
         assert_eq!(*state.borrow(), ConnectionState::Closed);
     }
-    broker.has_said("Received DISCONNECT from goodbye", 2).await;
+    broker.server().until_it_logs("Received DISCONNECT from goodbye", 2).await;
 }
 
 #[tokio::test]
 async fn what_a_former_life_left_half_way_does_not_swallow_new_messages() {
-    let broker = Mosquitto::start();
+    let broker = Broker::start().await;
     for (version, level) in [(VersionPreference::V311, 4), (VersionPreference::V5, 5)] {
         // A client that publishes at QoS 2 under identifiers 1 to 4, and dies before it releases them.
         let mut former = TcpStream::connect(("127.0.0.1", broker.port())).await.unwrap();

@@ -25,11 +25,7 @@ struct Floor {
 
 async fn floor() -> Floor {
     let (broker, registry) = tokio::join!(Broker::start(), Registry::start());
-    let worker = Process::worker(&[
-        ("PROXY_MQTT_ADDRESS", &broker.url()),
-        ("PROXY_REGISTRY_URL", &format!("http://{}", registry.host())),
-        ("PROXY_CHANNEL_ID", "floor"),
-    ]);
+    let worker = Process::between(&broker, &registry);
     worker.line("connected").await;
     let access = Access { port: broker.port(), ..Access::default() };
     let device = OldDevice::connect(&access, "device", PREFIX).await;

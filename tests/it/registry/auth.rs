@@ -8,16 +8,15 @@ use std::sync::{
 use axum::{body::Body, response::Response};
 use wasmproxy::{
     registry::{Credentials, Registry, RegistryError, RegistryOptions},
-    tls::{Identity, TlsOptions},
+    tls::TlsOptions,
 };
 
 use super::servers::{
-    certificates::Authority,
-    registry::{Serving, Storage},
     stand_in::{Seen, StandIn, header},
     token::serve_tokens,
 };
-use super::{WASM, manifest, module, options, pull, refusal, registry};
+use super::{manifest, module, options, pull, refusal, registry};
+use crate::lab::{self, Pki, RegistryConfig, Transport};
 
 /// `user:secret`.
 const USER: &str = "Basic dXNlcjpzZWNyZXQ=";
@@ -34,63 +33,70 @@ fn with(credentials: Credentials, host: &str) -> Registry {
     Registry::new(RegistryOptions { credentials, ..options(host) }).unwrap()
 }
 
-async fn storage_with_a_module() -> Storage {
-    let storage = Storage::new();
-    storage.serve_openly().push("add:1", &[(WASM, &module(1000))]).await;
-    storage
+/// A registry of this kind that holds a module; it was open to all when the module was pushed.
+async fn serving(config: RegistryConfig) -> lab::Registry {
+    let mut server = lab::Registry::start().await;
+    server.push("add:1", module(1000)).await;
+    server.start_again_as(config).await;
+    server
+}
+
+/// A token service and a registry that sends clients to it.
+async fn serving_with_tokens() -> (StandIn, lab::Registry) {
+    let pki = Pki::new();
+    let tokens = serve_tokens(pki.issue("tokens", "DNS:localhost"), USER).await;
+    let config = RegistryConfig::default().token(format!("http://{}/token", tokens.host), &pki.ca_file());
+    let server = serving(config).await;
+    (tokens, server)
+}
+
+/// A registry's client over TLS.
+fn over_tls(tls: TlsOptions, host: &str) -> Registry {
+    Registry::new(RegistryOptions { tls, plain_http: false, ..options(host) }).unwrap()
 }
 
 #[tokio::test]
 async fn a_registry_that_asks_for_a_password_gets_it() {
-    let storage = storage_with_a_module().await;
-    let server = storage.serve(&Serving { basic: Some(("user", "secret")), ..Serving::default() });
-    for credentials in [basic("secret"), docker_config(&server.host)] {
-        assert_eq!(pull(&with(credentials, &server.host), "add:1").await.unwrap(), module(1000));
+    let server = serving(RegistryConfig::default().user("user", "secret")).await;
+    for credentials in [basic("secret"), docker_config(&server.host())] {
+        assert_eq!(pull(&with(credentials, &server.host()), "add:1").await.unwrap(), module(1000));
     }
     for (credentials, is_anonymous) in
         [(Credentials::Anonymous, true), (docker_config("other.example"), true), (basic("wrong"), false)]
     {
-        let error = refusal(&with(credentials, &server.host), "add:1").await;
+        let error = refusal(&with(credentials, &server.host()), "add:1").await;
         assert!(!error.is_retryable() && !error.to_string().contains("wrong"));
         let RegistryError::Unauthorized { host, repository, anonymous } = error else { panic!("{error}") };
-        assert_eq!((host, repository.as_str(), anonymous), (server.host.clone(), "add", is_anonymous));
+        assert_eq!((host, repository.as_str(), anonymous), (server.host(), "add", is_anonymous));
     }
 }
 
 #[tokio::test]
 async fn a_registry_that_names_a_token_service_gets_its_token_and_never_the_password() {
-    let storage = storage_with_a_module().await;
-    let authority = Authority::new();
-    let tokens = serve_tokens(authority.issue("tokens"), USER).await;
-    let realm = format!("http://{}/token", tokens.host);
-    let server = storage.serve(&Serving { token: Some((&realm, &authority.certificate())), ..Serving::default() });
+    let (tokens, server) = serving_with_tokens().await;
 
-    assert_eq!(pull(&with(basic("secret"), &server.host), "add:1").await.unwrap(), module(1000));
-    let path = "/token?service=tests&scope=repository%3Aadd%3Apull".to_owned();
+    assert_eq!(pull(&with(basic("secret"), &server.host()), "add:1").await.unwrap(), module(1000));
+    let path = "/token?service=lab&scope=repository%3Aadd%3Apull".to_owned();
     assert_eq!(tokens.seen(), [Seen { path, authorization: Some(USER.to_owned()) }], "one token for both requests");
 
     for (credentials, is_anonymous) in [(Credentials::Anonymous, true), (basic("wrong"), false)] {
-        let error = refusal(&with(credentials, &server.host), "add:1").await;
+        let error = refusal(&with(credentials, &server.host()), "add:1").await;
         assert!(matches!(error, RegistryError::Unauthorized { anonymous, .. } if anonymous == is_anonymous), "{error}");
     }
 }
 
 #[tokio::test]
 async fn a_ready_token_goes_to_the_registry_at_once() {
-    let storage = storage_with_a_module().await;
-    let authority = Authority::new();
-    let tokens = serve_tokens(authority.issue("tokens"), USER).await;
-    let realm = format!("http://{}/token", tokens.host);
-    let server = storage.serve(&Serving { token: Some((&realm, &authority.certificate())), ..Serving::default() });
-    let url = format!("{realm}?scope=repository:add:pull");
+    let (tokens, server) = serving_with_tokens().await;
+    let url = format!("http://{}/token?scope=repository:add:pull", tokens.host);
     let answer = reqwest::Client::new().get(url).header("authorization", USER).send().await.unwrap().bytes().await;
     let answer: serde_json::Value = serde_json::from_slice(&answer.unwrap()).unwrap();
     let token = answer["token"].as_str().unwrap();
 
-    let ready = with(Credentials::Token(token.to_owned()), &server.host);
+    let ready = with(Credentials::Token(token.to_owned()), &server.host());
     assert_eq!(pull(&ready, "add:1").await.unwrap(), module(1000));
     assert_eq!(tokens.seen().len(), 1, "ours alone");
-    let error = refusal(&with(Credentials::Token("stale".to_owned()), &server.host), "add:1").await;
+    let error = refusal(&with(Credentials::Token("stale".to_owned()), &server.host()), "add:1").await;
     assert!(matches!(error, RegistryError::Unauthorized { anonymous: false, .. }));
 }
 
@@ -147,36 +153,21 @@ async fn a_password_does_not_follow_to_another_host() {
 
 #[tokio::test]
 async fn a_registry_is_trusted_by_its_authority_and_nobody_else() {
-    let storage = storage_with_a_module().await;
-    let authority = Authority::new();
-    let pair = authority.issue("registry");
-    let server = storage.serve(&Serving { tls: Some(&pair), ..Serving::default() });
-    let trusting = |authority: &Authority| {
-        let ca = std::fs::read(authority.certificate()).ok();
-        let tls = TlsOptions { ca, ..TlsOptions::default() };
-        Registry::new(RegistryOptions { tls, plain_http: false, ..options(&server.host) }).unwrap()
-    };
-    assert_eq!(pull(&trusting(&authority), "add:1").await.unwrap(), module(1000));
-    let error = refusal(&trusting(&Authority::new()), "add:1").await;
+    let server = serving(RegistryConfig::default().transport(Transport::Tls)).await;
+    let stranger = TlsOptions { ca: Some(Pki::new().ca()), ..TlsOptions::default() };
+    assert_eq!(pull(&over_tls(server.tls(), &server.host()), "add:1").await.unwrap(), module(1000));
+    let error = refusal(&over_tls(stranger, &server.host()), "add:1").await;
     assert!(matches!(error, RegistryError::Handshake { .. }) && !error.is_retryable(), "{error}");
 }
 
 #[tokio::test]
 async fn the_client_certificate_is_shown_to_the_configured_registry_alone() {
-    let storage = storage_with_a_module().await;
-    let authority = Authority::new();
-    let pair = authority.issue("registry");
-    let ca = authority.certificate();
-    let server = storage.serve(&Serving { tls: Some(&pair), client_ca: Some(&ca), ..Serving::default() });
-    let client = authority.issue("client");
-    let showing = |identity: Option<&Identity>, to: &str| {
-        let tls = TlsOptions { ca: std::fs::read(&ca).ok(), identity: identity.cloned(), ..TlsOptions::default() };
-        Registry::new(RegistryOptions { tls, plain_http: false, ..options(to) }).unwrap()
-    };
-    let identity = Identity { certificate: client.certificate(), key: client.key() };
-    let name = format!("{}/add:1", server.host);
-    assert_eq!(pull(&showing(Some(&identity), &server.host), &name).await.unwrap(), module(1000));
-    for registry in [showing(None, &server.host), showing(Some(&identity), "registry.example")] {
+    let server = serving(RegistryConfig::default().transport(Transport::MutualTls)).await;
+    let showing = server.tls();
+    let hiding = TlsOptions { identity: None, ..showing.clone() };
+    let name = format!("{}/add:1", server.host());
+    assert_eq!(pull(&over_tls(showing.clone(), &server.host()), &name).await.unwrap(), module(1000));
+    for registry in [over_tls(hiding, &server.host()), over_tls(showing, "registry.example")] {
         let error = refusal(&registry, &name).await;
         assert!(matches!(error, RegistryError::Handshake { .. }), "{error}");
     }
@@ -184,12 +175,11 @@ async fn the_client_certificate_is_shown_to_the_configured_registry_alone() {
 
 #[tokio::test]
 async fn a_registry_without_tls_is_told_apart_from_one_that_is_away() {
-    let storage = storage_with_a_module().await;
-    let server = storage.serve_openly();
-    let over_tls = Registry::new(RegistryOptions { plain_http: false, ..options(&server.host) }).unwrap();
-    let error = refusal(&over_tls, "add:1").await;
+    let server = lab::Registry::start().await;
+    server.push("add:1", module(1000)).await;
+    let host = server.host();
+    let error = refusal(&over_tls(options(&host).tls, &host), "add:1").await;
     assert!(matches!(error, RegistryError::Handshake { .. }), "{error}");
-    let host = server.host.clone();
     drop(server);
     let error = refusal(&registry(&host), "add:1").await;
     assert!(matches!(error, RegistryError::Unavailable { .. }) && error.is_retryable(), "{error}");

@@ -4,19 +4,18 @@ use std::{fs, io::Write};
 
 use wasmproxy::{digest::Digest, registry::RegistryError};
 
-use super::servers::{fault::FaultProxy, registry::Storage};
-use super::{WASM, module, pull, read, registry, resolve};
+use super::{module, pull, read, registry, resolve};
+use crate::lab::{self, FaultProxy};
 
 const SIZE: usize = 4 << 20;
 
 #[tokio::test]
 async fn a_broken_transfer_goes_on_from_the_byte_reached() {
-    let storage = Storage::new();
-    let server = storage.serve_openly();
+    let server = lab::Registry::start().await;
     let bytes = module(SIZE);
-    server.push("add:1", &[(WASM, &bytes)]).await;
+    server.push("add:1", bytes.clone()).await;
     // Within the head of an answer, within the blob, and after a few of its bytes.
-    let proxy = FaultProxy::start(&server.host, [1_000_000, 100, 1_000_000, 700]).await;
+    let proxy = FaultProxy::start(&server.host(), [1_000_000, 100, 1_000_000, 700]).await;
     assert!(pull(&registry(&proxy.host), "add:1").await.unwrap() == bytes);
 
     let offsets: Vec<usize> =
@@ -28,11 +27,10 @@ async fn a_broken_transfer_goes_on_from_the_byte_reached() {
 
 #[tokio::test]
 async fn a_registry_that_stays_away_is_given_up_until_it_is_asked_again() {
-    let storage = Storage::new();
-    let server = storage.serve_openly();
+    let server = lab::Registry::start().await;
     let bytes = module(SIZE);
-    server.push("add:1", &[(WASM, &bytes)]).await;
-    let proxy = FaultProxy::start(&server.host, [1_000_000, 0, 0, 0, 0, 0]).await;
+    server.push("add:1", bytes.clone()).await;
+    let proxy = FaultProxy::start(&server.host(), [1_000_000, 0, 0, 0, 0, 0]).await;
     let registry = registry(&proxy.host);
     let resolved = resolve(&registry, "add:1").await.unwrap();
     let mut reader = registry.open(&resolved).await.unwrap();
@@ -49,15 +47,14 @@ async fn a_registry_that_stays_away_is_given_up_until_it_is_asked_again() {
 
 #[tokio::test]
 async fn a_module_that_is_not_what_its_digest_says_is_never_complete() {
-    let storage = Storage::new();
-    let server = storage.serve_openly();
+    let server = lab::Registry::start().await;
     let bytes = module(SIZE);
-    server.push("add:1", &[(WASM, &bytes)]).await;
+    server.push("add:1", bytes.clone()).await;
     let mut rotten = bytes.clone();
     rotten[SIZE / 2] ^= 1;
-    fs::write(storage.blob(Digest::of(&bytes)), &rotten).unwrap();
+    fs::write(server.blob(Digest::of(&bytes)), &rotten).unwrap();
 
-    let registry = registry(&server.host);
+    let registry = registry(&server.host());
     let resolved = resolve(&registry, "add:1").await.unwrap();
     let mut reader = registry.open(&resolved).await.unwrap();
     let (came, result) = read(&mut reader).await;
@@ -74,12 +71,11 @@ async fn a_module_that_is_not_what_its_digest_says_is_never_complete() {
 
 #[tokio::test]
 async fn a_blob_of_another_size_is_refused() {
-    let storage = Storage::new();
-    let server = storage.serve_openly();
+    let server = lab::Registry::start().await;
     let bytes = module(SIZE);
-    server.push("add:1", &[(WASM, &bytes)]).await;
-    let blob = storage.blob(Digest::of(&bytes));
-    let registry = registry(&server.host);
+    server.push("add:1", bytes.clone()).await;
+    let blob = server.blob(Digest::of(&bytes));
+    let registry = registry(&server.host());
     let resolved = resolve(&registry, "add:1").await.unwrap();
     let size = async || match registry.open(&resolved).await.err() {
         Some(RegistryError::SizeMismatch { expected, actual, .. }) => (expected, actual),

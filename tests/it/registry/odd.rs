@@ -9,8 +9,9 @@ use wasmproxy::{
     registry::{Module, Reference, RegistryError},
 };
 
-use super::servers::{fault::FaultProxy, stand_in::StandIn};
+use super::servers::stand_in::StandIn;
 use super::{WASM, manifest, module, pull, read, refusal, registry};
+use crate::lab::FaultProxy;
 
 /// A module as if it had been resolved.
 fn resolved(host: &str, bytes: &[u8]) -> Module {

@@ -5,11 +5,11 @@ use std::{fs, path::Path, process::Stdio};
 use serde_json::Value;
 
 use super::{
-    Process, free_port,
+    Process,
     process::{complaint, output, program, worker},
 };
 use crate::{
-    lab::{Broker, BrokerConfig, Pki, Registry, RegistryConfig, Transport},
+    lab::{Broker, BrokerConfig, Pki, Registry, RegistryConfig, Transport, free_port},
     modules::module,
     old_device::{Access, OldDevice},
 };

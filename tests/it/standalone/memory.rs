@@ -14,11 +14,7 @@ const TOLERANCE: u64 = 2 << 20;
 async fn peak(size: usize) -> u64 {
     let (broker, registry) = tokio::join!(Broker::start(), Registry::start());
     registry.push("wasm/large:latest", module(size)).await;
-    let worker = Process::worker(&[
-        ("PROXY_MQTT_ADDRESS", &broker.url()),
-        ("PROXY_REGISTRY_URL", &format!("http://{}", registry.host())),
-        ("PROXY_CHANNEL_ID", "floor"),
-    ]);
+    let worker = Process::between(&broker, &registry);
     worker.line("connected").await;
     let access = Access { port: broker.port(), ..Access::default() };
     let device = OldDevice::connect(&access, "device", "channels/floor/messages").await;

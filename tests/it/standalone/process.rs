@@ -12,6 +12,8 @@ use tokio::{
     sync::watch,
 };
 
+use crate::lab::{Broker, Registry};
+
 /// The program with nothing in its environment.
 pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasmproxy"));
@@ -35,9 +37,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// A worker with these variables.
-    pub fn worker(variables: &[(&str, &str)]) -> Self {
-        Self::run(&mut worker(variables))
+    /// A worker of the channel `floor` between these two.
+    pub fn between(broker: &Broker, registry: &Registry) -> Self {
+        Self::run(&mut worker(&[
+            ("PROXY_MQTT_ADDRESS", &broker.url()),
+            ("PROXY_REGISTRY_URL", &format!("http://{}", registry.host())),
+            ("PROXY_CHANNEL_ID", "floor"),
+        ]))
     }
 
     /// Runs a command whose log lines are JSON.
@@ -108,10 +114,4 @@ pub async fn complaint(command: &mut Command, code: i32) -> String {
     assert_eq!((output.status.code(), said.lines().count()), (Some(code), 1), "{said}");
     assert_eq!(output.stdout, b"");
     said.trim_end().to_owned()
-}
-
-/// A port of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing connections.
-pub fn free_port() -> u16 {
-    let mut candidates = std::iter::repeat_with(|| fastrand::u16(10_000..30_000));
-    candidates.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }

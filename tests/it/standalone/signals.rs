@@ -1,6 +1,6 @@
 //! How the process ends.
 
-use super::{Process, process::worker};
+use super::Process;
 use crate::{
     lab::{Broker, Registry},
     modules::module,
@@ -21,11 +21,7 @@ impl Floor {
     }
 
     async fn worker(&self) -> Process {
-        let worker = Process::run(&mut worker(&[
-            ("PROXY_MQTT_ADDRESS", &self.broker.url()),
-            ("PROXY_REGISTRY_URL", &format!("http://{}", self.registry.host())),
-            ("PROXY_CHANNEL_ID", "floor"),
-        ]));
+        let worker = Process::between(&self.broker, &self.registry);
         worker.line("connected").await;
         worker
     }

@@ -5,14 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::mpsc;
 use wasmproxy::{
     digest::Digest,
-    mqtt::{Client, ConnectionState, Message, MqttOptions, Publish, Qos, VersionPreference, connect},
+    mqtt::{self, Client, ConnectionState, Message, MqttOptions, Publish, Qos, VersionPreference, connect},
     protocol::{Chunk, ChunkSize, Complete, ErrorNotice, TopicPrefix, Topics},
     registry::{Credentials, Reference, RegistryOptions},
     tls::TlsOptions,
     worker::{AllowList, Artifact, ArtifactProgress, BrokerConfig, Phase, Progress, Worker, WorkerConfig},
 };
 
-use crate::lab::{Broker, Registry};
+use crate::{
+    lab::{self, Broker, Registry},
+    waiting::{connected, taken_in},
+};
 
 /// The chunks of these tests, in bytes: small, so that small modules have several.
 pub const CHUNK: usize = 1000;
@@ -34,15 +37,23 @@ pub struct Listener {
 
 impl Channel {
     pub async fn start() -> Self {
-        let (broker, registry) = tokio::join!(Broker::start(), Registry::start());
+        Self::start_with(lab::BrokerConfig::default()).await
+    }
+
+    /// With a broker of another kind; the worker and whoever listens are its first user.
+    pub async fn start_with(broker: lab::BrokerConfig) -> Self {
+        let (broker, registry) = tokio::join!(broker.start(), Registry::start());
         let prefix = TopicPrefix::of_channel("test").unwrap();
         let config = WorkerConfig {
             generation: 1,
             broker: BrokerConfig {
                 url: broker.url().parse().unwrap(),
                 client_id: "worker".to_owned(),
-                credentials: None,
-                tls: TlsOptions::default(),
+                credentials: broker.user().map(|(username, password)| mqtt::Credentials {
+                    username: username.to_owned(),
+                    password: Some(password.to_owned()),
+                }),
+                tls: broker.tls(),
                 version: VersionPreference::Auto,
                 qos: Qos::AtLeastOnce,
                 timeout: Duration::from_secs(10),
@@ -95,23 +106,13 @@ impl Channel {
         let filter = format!("{}/{filter}", self.config.prefix);
         let url = self.config.broker.url.clone();
         let mut options = MqttOptions::new(url, format!("listener-{}", fastrand::u64(..)));
+        options.credentials = self.config.broker.credentials.clone();
+        options.tls = self.config.broker.tls.clone();
         options.subscriptions = vec![(filter, Qos::AtLeastOnce)];
-        let (client, mut arriving) = connect(options).unwrap();
+        let (client, messages) = connect(options).unwrap();
         connected(&client).await;
-        // Taken in at once, whatever the test is about to do: a broker drops what a slow subscriber does not take.
-        let (heard, messages) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(message) = arriving.recv().await {
-                let _ = heard.send(message);
-            }
-        });
-        Listener { client, messages, topics: self.topics.clone() }
+        Listener { client, messages: taken_in(messages), topics: self.topics.clone() }
     }
-}
-
-/// Returns once the connection stands.
-pub async fn connected(client: &Client) {
-    client.state().wait_for(|state| matches!(state, ConnectionState::Connected { .. })).await.unwrap();
 }
 
 /// Waits until `reference` is as far as that.

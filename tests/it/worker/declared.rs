@@ -1,8 +1,11 @@
 //! Artifacts that are streamed without being asked for.
 
+use std::time::Duration;
+
+use serde_json::json;
 use wasmproxy::{
     protocol::ErrorCode,
-    worker::{FailureReason, Phase, Progress, RegistryState, Totals, Worker},
+    worker::{FailureReason, Phase, Progress, RegistryState, Totals, Worker, WorkerConfig},
 };
 
 use super::channel::{CHUNK, Channel, Said, assembled, digest, until, until_listening, until_published};
@@ -72,7 +75,8 @@ async fn what_was_published_is_not_sent_again_by_the_next_worker() {
     let first = channel.worker();
     let reference = channel.reference("wasm/add:1");
     until_published(&first, &reference).await;
-    let memory = first.progress().borrow().clone();
+    let mut memory = first.progress().borrow().clone();
+    memory.registry = RegistryState::Unknown;
     first.stop(wasmproxy::mqtt::SessionEnd::Keep).await;
 
     let mut listener = channel.listen().await;
@@ -177,4 +181,85 @@ async fn what_is_published_stays_so_while_the_registry_is_away() {
     let away = until(&worker, &reference, |artifact| artifact.failure.is_some()).await;
     assert_eq!(away.phase, Phase::Published);
     assert!(matches!(worker.progress().borrow().registry, RegistryState::Failed(_)));
+}
+
+#[tokio::test]
+async fn what_old_devices_asked_for_is_streamed_to_all_once_it_is_declared() {
+    let mut channel = Channel::start().await;
+    channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let mut listener = channel.listen().await;
+    listener.ask(r#"{"app_name": "wasm/add:1"}"#).await;
+    assert!(matches!(listener.hear().await, Said::Plain(_)));
+    until_published(&worker, &channel.reference("wasm/add:1")).await;
+    channel.declare("wasm/add:1");
+    channel.config.generation = 2;
+    worker.reconfigure(channel.config.clone());
+    assert_eq!(listener.hear_a_pass().await.0.len(), 1);
+    worker.progress().wait_for(|progress| progress.settled == Some(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_asked_for_under_another_name_is_still_said_under_the_declared_one() {
+    let mut channel = Channel::start().await;
+    channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    channel.declare("wasm/add:1").interval = Duration::from_secs(1);
+    let mut listener = channel.listen().await;
+    let _worker = channel.worker();
+    listener.hear_a_pass().await;
+    let moved = channel.registry.push("wasm/add:1", module(CHUNK * 2)).await;
+    let alias = format!("{}/wasm/add:1", channel.registry.host());
+    listener.ask(&json!({"app_name": alias, "device": "press-4"}).to_string()).await;
+    let mut names = [listener.hear_a_pass().await.1, listener.hear_a_pass().await.1].map(|complete| {
+        assert_eq!(complete.digest, moved);
+        complete.app_name
+    });
+    names.sort_by_key(String::len);
+    assert_eq!(names, ["wasm/add:1".to_owned(), alias]);
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_declared_again_while_its_pass_ends_is_sent() {
+    let mut channel = Channel::start().await;
+    channel.registry.push("wasm/add:1", module(CHUNK * 600)).await;
+    channel.declare("wasm/add:1");
+    let worker = channel.worker();
+    until(&worker, &channel.reference("wasm/add:1"), |artifact| artifact.published > 10).await;
+    let without = WorkerConfig { generation: 2, artifacts: Vec::new(), ..channel.config.clone() };
+    worker.reconfigure(without);
+    worker.progress().wait_for(|progress| progress.generation == 2).await.unwrap();
+    worker.reconfigure(WorkerConfig { generation: 3, ..channel.config.clone() });
+    worker.progress().wait_for(|progress| progress.settled == Some(3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn chunks_are_counted_of_one_pass_though_another_is_about_the_same_artifact() {
+    let mut channel = Channel::start().await;
+    channel.registry.push("wasm/add:1", module(CHUNK * 600)).await;
+    channel.declare("wasm/add:1");
+    channel.config.pace = Some(100 * CHUNK as u64);
+    let mut listener = channel.listen().await;
+    let worker = channel.worker();
+    let reference = channel.reference("wasm/add:1");
+    until(&worker, &reference, |artifact| artifact.published >= 100).await;
+    listener.ask(r#"{"app_name": "wasm/add:1"}"#).await;
+    let mut progress = worker.progress();
+    let mut before = 0;
+    loop {
+        let artifact = progress.borrow_and_update().artifacts[&reference.to_string()].clone();
+        assert!((before..=600).contains(&artifact.published), "{before}, then {}", artifact.published);
+        assert_eq!(artifact.phase == Phase::Published, artifact.published == 600, "{artifact:?}");
+        before = artifact.published;
+        if before == 600 {
+            break;
+        }
+        // The last acknowledgement and the end of the pass are two changes.
+        let go_on = |progress: &Progress| {
+            let artifact = &progress.artifacts[&reference.to_string()];
+            artifact.published != before && (artifact.published < 600 || artifact.phase == Phase::Published)
+        };
+        progress.wait_for(go_on).await.unwrap();
+    }
+    while !matches!(listener.hear().await, Said::Plain(_)) {}
 }

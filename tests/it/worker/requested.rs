@@ -2,12 +2,13 @@
 
 use serde_json::json;
 use wasmproxy::{
-    protocol::{ErrorCode, ErrorNotice},
+    digest::Digest,
+    protocol::{ChunkSize, ErrorCode, ErrorNotice, TopicPrefix, Topics},
     worker::{Phase, Source},
 };
 
-use super::channel::{CHUNK, Channel, Listener, Said, assembled, digest, until_listening, until_published};
-use crate::modules::module;
+use super::channel::{CHUNK, Channel, Listener, Said, assembled, digest, until, until_listening, until_published};
+use crate::{lab::BrokerConfig, modules::module};
 
 /// A channel with a worker that is ready, and somebody who listens.
 async fn ready() -> (Channel, wasmproxy::worker::Worker, Listener) {
@@ -72,19 +73,23 @@ async fn a_raw_request_is_answered_in_binary() {
 
 #[tokio::test]
 async fn a_device_that_asks_during_a_pass_gets_every_chunk() {
-    let (channel, _worker, mut listener) = ready().await;
-    let pushed = channel.registry.push("wasm/add:1", module(CHUNK * 300)).await;
+    let mut channel = Channel::start().await;
+    // The last 100 of 600 chunks take a second: time to join.
+    channel.config.pace = Some(100 * CHUNK as u64);
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let mut listener = channel.listen().await;
+    let pushed = channel.registry.push("wasm/add:1", module(CHUNK * 600)).await;
     let ask = r#"{"app_name": "wasm/add:1", "device": "early"}"#;
     listener.ask(ask).await;
-    let Said::Full(first) = listener.hear().await else { panic!("no chunk") };
+    until(&worker, &channel.reference("wasm/add:1"), |artifact| artifact.published >= 500).await;
     let mut late = channel.listen_to("registry/server/#").await;
     late.ask(&ask.replace("early", "late")).await;
     let (chunks, _) = late.hear_a_pass().await;
     assert_eq!(digest(&chunks), pushed);
-    let (rest, _) = listener.hear_a_pass().await;
-    let sent = rest.len() + 1;
-    assert!((300..600).contains(&sent), "{sent}: once for all, and what the late one missed once more");
-    assert_eq!(first.index, 0);
+    let (all, _) = listener.hear_a_pass().await;
+    let again = all.len() - 600;
+    assert!((500..=600).contains(&again), "{again}: what the late one has missed, once more");
 }
 
 #[tokio::test]
@@ -109,7 +114,7 @@ async fn chunks_by_number_come_on_the_devices_own_topic() {
 
     listener.ask(&ask(json!([[10, 10]]), &pushed.to_string())).await;
     assert_eq!(listener.hear_an_error().await.code, ErrorCode::BadRequest);
-    let other = wasmproxy::digest::Digest::of(b"other").to_string();
+    let other = Digest::of(b"other").to_string();
     listener.ask(&ask(json!([[0, 0]]), &other)).await;
     let ErrorNotice { code, device, retryable, .. } = listener.hear_an_error().await;
     assert_eq!((code, device.map(String::from).as_deref(), retryable), (ErrorCode::Changed, Some("press-4"), true));
@@ -153,7 +158,7 @@ async fn what_cannot_be_served_is_said_so() {
 async fn what_is_no_request_gets_no_answer() {
     let (channel, _worker, mut listener) = ready().await;
     channel.registry.push("wasm/add:1", module(CHUNK)).await;
-    for payload in ["", "{", "[]", r#"{"name": 1}"#, &"x".repeat(100_000)] {
+    for payload in ["", "{", "[]", r#"["wasm/add:1"]"#, r#"{"name": 1}"#, &"x".repeat(100_000)] {
         listener.ask(payload).await;
     }
     listener.ask(r#"{"app_name": "wasm/add:1", "device": "d"}"#).await;
@@ -179,4 +184,74 @@ async fn a_corrupt_module_never_gets_its_last_chunk() {
     assert!(!heard.contains(&4), "{heard:?}");
     let reference = channel.reference("wasm/add:1").to_string();
     assert_eq!(worker.progress().borrow().artifacts[&reference].phase, Phase::Failed);
+}
+
+#[tokio::test]
+async fn receipts_are_counted_anew_where_a_tag_moves_there_and_back() {
+    let mut channel = Channel::start().await;
+    channel.declare("wasm/add:1");
+    let mut listener = channel.listen().await;
+    let reference = channel.reference("wasm/add:1");
+    let topic = channel.topics.receipt(&"press-4".parse().unwrap()).unwrap();
+    channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    let worker = channel.worker();
+    for size in [CHUNK, CHUNK * 2, CHUNK] {
+        let pushed = channel.registry.push("wasm/add:1", module(size)).await;
+        listener.hear_a_pass().await;
+        listener.say(&topic, &json!({"app_name": "wasm/add:1", "digest": pushed}).to_string()).await;
+        until(&worker, &reference, |artifact| artifact.digest == Some(pushed) && artifact.receipts == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn receipts_for_what_nobody_knows_take_no_place() {
+    let (channel, worker, mut listener) = ready().await;
+    let pushed = channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    let topic = channel.topics.receipt(&"press-4".parse().unwrap()).unwrap();
+    let receipt = |digest: Digest| json!({"app_name": "wasm/add:1", "digest": digest}).to_string();
+    for i in 0..300_u32 {
+        listener.say(&topic, &receipt(Digest::of(&i.to_le_bytes()))).await;
+    }
+    listener.ask(r#"{"app_name": "wasm/add:1", "device": "press-4"}"#).await;
+    listener.hear_a_pass().await;
+    listener.say(&topic, &receipt(pushed)).await;
+    until(&worker, &channel.reference("wasm/add:1"), |artifact| artifact.receipts == 1).await;
+}
+
+#[tokio::test]
+async fn a_device_is_served_though_the_channel_is_opened_anew() {
+    let mut channel = Channel::start().await;
+    // After its first 500 chunks the pass would take for ever.
+    channel.config.pace = Some(1);
+    channel.registry.push("wasm/add:1", module(CHUNK * 600)).await;
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let mut listener = channel.listen().await;
+    listener.ask(r#"{"app_name": "wasm/add:1", "device": "press-4"}"#).await;
+    until(&worker, &channel.reference("wasm/add:1"), |artifact| artifact.published >= 500).await;
+    channel.config.pace = None;
+    channel.config.chunk_size = ChunkSize::new(2000).unwrap();
+    worker.reconfigure(channel.config.clone());
+    assert_eq!(listener.hear_a_pass().await.1.chunk_size, 2000);
+}
+
+#[tokio::test]
+async fn requests_are_answered_where_the_broker_denies_the_receipts() {
+    let receipts = Topics::new(&TopicPrefix::of_channel("test").unwrap()).receipts;
+    let rules = tempfile::tempdir().unwrap();
+    let channel = Channel::start_with(BrokerConfig::default().denying(&receipts, rules.path())).await;
+    let bytes = module(CHUNK + 1);
+    channel.registry.push("wasm/add:latest", bytes.clone()).await;
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let mut listener = channel.listen().await;
+    listener.ask(&json!({"app_name": "wasm/add"}).to_string()).await;
+    let mut chunks = Vec::new();
+    while chunks.len() < 2 {
+        match listener.hear().await {
+            Said::Plain(chunk) => chunks.push(chunk),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(assembled(&chunks), bytes);
 }

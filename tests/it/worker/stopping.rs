@@ -1,7 +1,8 @@
 //! How a worker ends, and what it leaves behind.
 
+use tokio::sync::watch;
 use wasmproxy::{
-    mqtt::SessionEnd,
+    mqtt::{Publish, Qos, SessionEnd},
     worker::{Phase, Progress, Worker},
 };
 
@@ -67,4 +68,31 @@ async fn a_worker_whose_broker_is_away_can_be_stopped() {
     let worker = channel.worker();
     worker.progress().wait_for(|progress| progress.broker.is_some()).await.unwrap();
     worker.stop(SessionEnd::Discard).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_stopped_while_devices_talk_without_end_says_goodbye_all_the_same() {
+    let channel = Channel::start().await;
+    for name in ["wasm/add:1", "wasm/add:2"] {
+        channel.registry.push(name, module(CHUNK)).await;
+    }
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let mut listener = channel.listen_to("registry/server/#").await;
+    let (client, topic) = (listener.client.clone(), channel.topics.requests.clone());
+    let (said, mut counted) = watch::channel(0);
+    let flood = tokio::spawn(async move {
+        loop {
+            let _ = client.publish(Publish::new(&topic, "x", Qos::AtMostOnce)).await;
+            said.send_modify(|said| *said += 1);
+        }
+    });
+    counted.wait_for(|said| *said > 1000).await.unwrap();
+    worker.stop(SessionEnd::Discard).await;
+    flood.abort();
+    listener.ask(r#"{"app_name": "wasm/add:1", "device": "d"}"#).await;
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    listener.ask(r#"{"app_name": "wasm/add:2", "device": "d"}"#).await;
+    assert_eq!(listener.hear_a_pass().await.1.app_name, "wasm/add:2", "the session was to be discarded");
 }

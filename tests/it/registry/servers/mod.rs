@@ -1,7 +1,4 @@
-//! What the tests talk to.
+//! What the tests talk to where no real registry will do, or it is not enough.
 
-pub mod certificates;
-pub mod fault;
-pub mod registry;
 pub mod stand_in;
 pub mod token;

@@ -1,22 +1,22 @@
-//! A TCP proxy that cuts connections, and hears what clients say.
+//! What stands between a client and its server, and gets in the way.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
 };
 
-/// A proxy before one server; it ends with the value.
+/// A TCP proxy that cuts or stalls connections, and hears what clients say. It ends, with all its connections, when
+/// dropped.
 pub struct FaultProxy {
     /// `127.0.0.1:port`.
     pub host: String,
     heard: Arc<Mutex<Vec<u8>>>,
-    accepted: Arc<AtomicUsize>,
+    accepted: watch::Receiver<usize>,
+    stalled: watch::Sender<()>,
     _connections: JoinSet<()>,
 }
 
@@ -26,25 +26,36 @@ impl FaultProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let heard = Arc::<Mutex<Vec<u8>>>::default();
-        let accepted = Arc::<AtomicUsize>::default();
-        let (upstream, to_hear, to_count) = (upstream.to_owned(), heard.clone(), accepted.clone());
+        let (accepting, accepted) = watch::channel(0);
+        let stalled = watch::Sender::new(());
+        let (upstream, to_hear, to_stall) = (upstream.to_owned(), heard.clone(), stalled.clone());
         let mut cuts = cuts.into_iter().collect::<Vec<_>>().into_iter();
         let mut connections = JoinSet::new();
         connections.spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                to_count.fetch_add(1, Ordering::SeqCst);
+                accepting.send_modify(|accepted| *accepted += 1);
                 let server = TcpStream::connect(&upstream).await.unwrap();
                 let budget = cuts.next().unwrap_or(usize::MAX);
-                open.spawn(relay(client, server, budget, to_hear.clone()));
+                open.spawn(relay(client, server, budget, to_hear.clone(), to_stall.subscribe()));
             }
         });
-        Self { host, heard, accepted, _connections: connections }
+        Self { host, heard, accepted, stalled, _connections: connections }
+    }
+
+    /// From now on nothing goes through the connections that stand, and they are not closed either.
+    pub fn stall(&self) {
+        self.stalled.send_replace(());
     }
 
     /// How many connections there have been.
     pub fn connections(&self) -> usize {
-        self.accepted.load(Ordering::SeqCst)
+        *self.accepted.borrow()
+    }
+
+    /// Waits until there have been more than `count` connections.
+    pub async fn more_than(&self, count: usize) {
+        self.accepted.clone().wait_for(|accepted| *accepted > count).await.unwrap();
     }
 
     /// The lines of requests that begin so, in order: `GET ` for all, `range: ` for the parts that were asked for.
@@ -55,7 +66,13 @@ impl FaultProxy {
     }
 }
 
-async fn relay(client: TcpStream, server: TcpStream, mut budget: usize, heard: Arc<Mutex<Vec<u8>>>) {
+async fn relay(
+    client: TcpStream,
+    server: TcpStream,
+    mut budget: usize,
+    heard: Arc<Mutex<Vec<u8>>>,
+    mut stalled: watch::Receiver<()>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let up = async {
@@ -82,5 +99,6 @@ async fn relay(client: TcpStream, server: TcpStream, mut budget: usize, heard: A
     tokio::select! {
         () = up => {}
         () = down => {}
+        _ = stalled.changed() => std::future::pending().await,
     }
 }
