@@ -79,6 +79,19 @@ impl TlsOptions {
     /// # Errors
     /// Where a PEM cannot be read, or there is nobody to trust.
     pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
+        self.config(Self::roots)
+    }
+
+    /// The same for connections that may do without TLS: where there is nobody to trust, every handshake fails, and
+    /// nothing before.
+    ///
+    /// # Errors
+    /// Where a PEM cannot be read.
+    pub fn client_config_or_nobody(&self) -> Result<ClientConfig, TlsError> {
+        self.config(Self::roots_or_none)
+    }
+
+    fn config(&self, roots: fn(&Self) -> Result<RootCertStore, TlsError>) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -86,7 +99,7 @@ impl TlsOptions {
         let builder = if self.insecure_skip_verify {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone(provider)))
         } else {
-            builder.with_root_certificates(self.roots()?)
+            builder.with_root_certificates(roots(self)?)
         };
         match &self.identity {
             None => Ok(builder.with_no_client_auth()),
@@ -99,6 +112,11 @@ impl TlsOptions {
     }
 
     fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let roots = self.roots_or_none()?;
+        if roots.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(roots) }
+    }
+
+    fn roots_or_none(&self) -> Result<RootCertStore, TlsError> {
         let mut roots = RootCertStore::empty();
         if let Some(ca) = &self.ca {
             for certificate in certificates(ca).ok_or(TlsError::InvalidCa)? {
@@ -109,7 +127,7 @@ impl TlsOptions {
             // Certificates of a system's store that rustls cannot read are passed over, as every client does.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
-        if roots.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(roots) }
+        Ok(roots)
     }
 }
 
@@ -166,6 +184,7 @@ mod tests {
     fn a_ca_that_is_no_pem_is_named() {
         let options = TlsOptions { ca: Some(b"no pem".to_vec()), ..TlsOptions::default() };
         assert!(matches!(options.client_config(), Err(TlsError::InvalidCa)));
+        assert!(matches!(options.client_config_or_nobody(), Err(TlsError::InvalidCa)));
     }
 
     #[test]

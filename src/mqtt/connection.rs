@@ -22,6 +22,9 @@ use super::{
     version::{Verdict, Version, VersionChoice},
 };
 
+/// The longest pause after a message that we cannot take: others wait behind it, and the next connection is likely to hold.
+const OVERSIZED_PAUSE: Duration = Duration::from_secs(5);
+
 /// How long we wait for acknowledgements where nobody is left who could say.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,8 @@ pub(super) struct Connection {
     backoff: Backoff,
     /// What outlived the last connection.
     link: Option<Link>,
+    /// What ends the broker's session before the next connection, where it holds a message that we cannot take.
+    cleaner: Option<Link>,
 }
 
 type Driving = JoinHandle<(Link, Course)>;
@@ -52,7 +57,17 @@ impl Connection {
     ) -> Self {
         let choice = VersionChoice::new(settled.options.version);
         let options = Arc::new(settled.options.clone());
-        Self { settled, options, shared, messages, stop, choice, backoff: Backoff::default(), link: None }
+        Self {
+            settled,
+            options,
+            shared,
+            messages,
+            stop,
+            choice,
+            backoff: Backoff::default(),
+            link: None,
+            cleaner: None,
+        }
     }
 
     pub async fn run(mut self) {
@@ -70,8 +85,9 @@ impl Connection {
                     break;
                 }
             };
+            let cleaner = self.cleaner.take();
             tokio::select! {
-                () = sleep(pause) => {}
+                () = prepare(pause, cleaner, &self.options) => {}
                 stop = ordered(&mut self.stop) => {
                     self.discard_where_ordered(stop, None).await;
                     break;
@@ -110,6 +126,10 @@ impl Connection {
         if course.fault.spares_link() {
             self.link = Some(link);
         }
+        let keeps_messages = matches!(self.options.session, Session::Persistent { .. });
+        if matches!(course.fault, Fault::Oversized(_)) && keeps_messages {
+            self.cleaner = Some(Link::new(self.choice.next(), &self.settled, Beginning::Clean));
+        }
         self.pause(&course.fault, course.stood)
     }
 
@@ -123,11 +143,15 @@ impl Connection {
         if stood.is_some_and(|stood| stood >= STABLE) {
             self.backoff.reset();
         }
-        let pause = self.backoff.fail(fastrand::f64());
+        let mut pause = self.backoff.fail(fastrand::f64());
+        let oversized = matches!(fault, Fault::Oversized(_));
+        if oversized {
+            pause = pause.min(OVERSIZED_PAUSE);
+        }
         let failure = fault.describe(&self.options);
         let broker = &self.options.url;
         // One line tells people what is wrong; further attempts that end the same way tell nothing new.
-        if self.shared.state.borrow().fails_by(failure.kind) {
+        if self.shared.state.borrow().fails_by(failure.kind) && !oversized {
             debug!(%broker, kind = ?failure.kind, ?pause, "{}", failure.message);
         } else {
             warn!(%broker, kind = ?failure.kind, ?pause, "{}", failure.message);
@@ -188,11 +212,28 @@ impl Drop for Connection {
     }
 }
 
-/// Connects and disconnects, which on a clean session leaves nothing behind.
-async fn connect_and_leave(link: &mut Link) {
-    while let Ok(event) = link.next().await {
-        if matches!(event, LinkEvent::Connected { .. }) {
-            link.outlet().disconnect(true, FAREWELL);
+/// Waits, then ends the broker's session where there is a reason to. Where that fails the next connection meets the reason
+/// again, and so we come back here.
+async fn prepare(pause: Duration, cleaner: Option<Link>, options: &MqttOptions) {
+    sleep(pause).await;
+    let Some(mut link) = cleaner else { return };
+    match connect_and_leave(&mut link).await {
+        Fault::Finished => warn!(
+            broker = %options.url,
+            "ended the session to be rid of a message that is too large: others that waited in it are lost"
+        ),
+        fault => debug!(broker = %options.url, "could not end the session: {}", fault.describe(options).message),
+    }
+}
+
+/// Connects and disconnects, which on a clean session leaves nothing behind. Says how it ended:
+/// [`Finished`](Fault::Finished) is as it should be.
+async fn connect_and_leave(link: &mut Link) -> Fault {
+    loop {
+        match link.next().await {
+            Ok(LinkEvent::Connected { .. }) => link.outlet().disconnect(true, FAREWELL),
+            Ok(_) => {}
+            Err(fault) => return fault,
         }
     }
 }

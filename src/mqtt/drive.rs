@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::Instant};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     fault::Fault,
@@ -56,10 +56,10 @@ impl Driver {
                     *connected = Some(Instant::now());
                     last_progress = Instant::now();
                     max_packet_size = announced;
-                    if self.options.subscriptions.is_empty() {
+                    if self.options.all_subscriptions().next().is_none() {
                         self.open(max_packet_size);
                     } else {
-                        self.link.subscribe(&self.options.subscriptions)?;
+                        self.link.subscribe(self.options.all_subscriptions())?;
                     }
                 }
                 LinkEvent::Subscribed(denials) => {
@@ -81,11 +81,16 @@ impl Driver {
     }
 
     fn check_granted(&self, denials: Vec<Option<String>>) -> Result<(), Fault> {
-        let mut subscriptions = self.options.subscriptions.iter().zip(denials);
-        match subscriptions.find_map(|((filter, _), denial)| Some((filter.clone(), denial?))) {
-            None => Ok(()),
-            Some((filter, reason)) => Err(Fault::SubscriptionDenied { filter, reason }),
+        let required = self.options.subscriptions.len();
+        let answers = self.options.all_subscriptions().zip(denials).enumerate();
+        let denied = answers.filter_map(|(index, ((filter, _), denial))| Some((index, filter, denial?)));
+        for (index, filter, reason) in denied {
+            if index < required {
+                return Err(Fault::SubscriptionDenied { filter: filter.clone(), reason });
+            }
+            warn!(broker = %self.options.url, filter, reason, "the broker denied a subscription that we can do without");
         }
+        Ok(())
     }
 
     fn open(&self, announced: Option<u32>) {

@@ -53,6 +53,9 @@ pub(super) enum Fault {
     Lost(String),
     /// The connection stands, but publishes are not acknowledged.
     Unresponsive,
+    /// A packet of so many bytes arrived, more than we take. The broker keeps it in a persistent session, and sends it again
+    /// on every connection that resumes it.
+    Oversized(usize),
     /// The link's own state is of no use any more, as when a message kept for the next connection can never be sent.
     Unusable(String),
     /// Ended by our own DISCONNECT.
@@ -86,7 +89,7 @@ impl Fault {
 
     /// Whether the link can serve for the next connection.
     pub fn spares_link(&self) -> bool {
-        !matches!(self, Self::Unusable(_) | Self::Protocol(_))
+        !matches!(self, Self::Unusable(_) | Self::Protocol(_) | Self::Oversized(_))
     }
 
     /// What it says about the version spoken, where the connection did not come about.
@@ -146,6 +149,14 @@ impl Fault {
             ),
             Self::Lost(error) => (FailureKind::Lost, format!("the connection to {broker} was lost: {error}")),
             Self::Unresponsive => (FailureKind::Lost, format!("the broker at {broker} stopped acknowledging messages")),
+            Self::Oversized(size) => (
+                FailureKind::Lost,
+                format!(
+                    "somebody sent a message of {size} bytes to a topic that {id:?} listens to at {broker}, more than the {} \
+                     allowed: find out who publishes there, and clear the message if it is retained",
+                    options.max_packet_size
+                ),
+            ),
             Self::Unusable(error) => (FailureKind::Lost, format!("the connection to {broker} was given up: {error}")),
             Self::Finished => (FailureKind::Lost, format!("the connection to {broker} was closed")),
         };
@@ -193,6 +204,17 @@ mod tests {
         for error in [tls(), io::Error::other(tls())] {
             assert!(matches!(Fault::from_io(&error, Stage::Opening), Fault::Tls(_)));
         }
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_is_told_with_its_size_and_the_limit() {
+        let options = MqttOptions::new("mqtt://localhost".parse().unwrap(), "client");
+        let failure = Fault::Oversized(2_000_000).describe(&options);
+        assert!(
+            failure.message.contains("2000000 bytes") && failure.message.contains("1048576"),
+            "{}",
+            failure.message
+        );
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Link {
     }
 
     /// Asks for the subscriptions; [`LinkEvent::Subscribed`] answers.
-    pub fn subscribe(&self, subscriptions: &[(String, Qos)]) -> Result<(), Fault> {
+    pub fn subscribe<'a>(&self, subscriptions: impl Iterator<Item = &'a (String, Qos)>) -> Result<(), Fault> {
         match self {
             Self::V311(link) => link.subscribe(subscriptions),
             Self::V5(link) => link.subscribe(subscriptions),

@@ -28,6 +28,12 @@
 //! so QoS 2 is exactly once. Where the broker has not, or where the link itself is replaced, the receipt fails, and the
 //! publish, which still holds the same payload, hands it over anew. It is never with both.
 //!
+//! # A message that is too large
+//!
+//! MQTT 3.1.1 has no way to tell the broker what we take. A larger packet is refused by its header, which breaks the
+//! connection; a persistent session would bring it back on the next one, for ever. So that session is ended with a clean
+//! connection of its own, and the next one begins anew: other messages that waited are lost, our own publishes are not.
+//!
 //! # Interrupting an event loop loses packets
 //!
 //! rumqttc's `poll` must not be dropped half-way. So a `Driver` runs in a task that nobody cancels while its link is of use,

@@ -34,13 +34,17 @@ pub struct MqttOptions {
     pub version: VersionPreference,
     /// What the broker keeps for us while we are away.
     pub session: Session,
-    /// Topic filters, subscribed to on every connection.
+    /// Topic filters, subscribed to on every connection. Without all of them there is no connection.
     pub subscriptions: Vec<(String, Qos)>,
+    /// Further topic filters, which the broker may deny: that is warned of, and the connection goes on without them.
+    pub optional_subscriptions: Vec<(String, Qos)>,
     /// Publishes at QoS 2 are to come. On a resumed session the packet identifiers that a former life of this client left
     /// half-way are then released first, so that the broker does not take new messages for old ones. False for brokers
     /// without QoS 2, which may break the connection on such a release.
     pub exactly_once: bool,
-    /// The largest packet in or out, in bytes, headers included: 1 to 268,435,455.
+    /// The largest packet in or out, in bytes, headers included: 1 to 268,435,455. An MQTT 5 broker keeps larger ones back.
+    /// One of 3.1.1 cannot know, and a single such message costs the connection, with it a persistent session and whatever
+    /// else waits there.
     pub max_packet_size: usize,
     /// Publishes in flight at most: 1 to 10.
     pub window: u16,
@@ -91,12 +95,18 @@ impl MqttOptions {
             version: VersionPreference::Auto,
             session: Session::Clean,
             subscriptions: Vec::new(),
+            optional_subscriptions: Vec::new(),
             exactly_once: false,
             max_packet_size: 1024 * 1024,
             window: 4,
             keep_alive: Duration::from_secs(30),
             timeout: Duration::from_secs(30),
         }
+    }
+
+    /// Every topic filter with its QoS, those first that must be granted.
+    pub(super) fn all_subscriptions(&self) -> impl Iterator<Item = &(String, Qos)> {
+        self.subscriptions.iter().chain(&self.optional_subscriptions)
     }
 
     /// Refuses what can never become a connection.
@@ -110,7 +120,7 @@ impl MqttOptions {
                 return Err(ConfigError::Credentials);
             }
         }
-        for (filter, _) in &self.subscriptions {
+        for (filter, _) in self.all_subscriptions() {
             if !encodable(filter) || !rumqttc_v5::valid_filter(filter) {
                 return Err(ConfigError::TopicFilter(filter.clone()));
             }
@@ -176,6 +186,10 @@ mod tests {
         assert!(matches!(refused(|o| o.client_id.clear()), ConfigError::ClientId));
         assert!(matches!(
             refused(|o| o.subscriptions.push(("a/#/b".into(), Qos::AtMostOnce))),
+            ConfigError::TopicFilter(_)
+        ));
+        assert!(matches!(
+            refused(|o| o.optional_subscriptions.push((String::new(), Qos::AtMostOnce))),
             ConfigError::TopicFilter(_)
         ));
         assert!(matches!(refused(|o| o.max_packet_size = 0), ConfigError::MaxPacketSize));

@@ -15,7 +15,8 @@ pub enum ConnectionState {
         /// again and again at the same message shows here as a rising number with [`FailureKind::Lost`].
         attempts: u32,
     },
-    /// Established, and the broker has confirmed every subscription: what is published to them from now on is heard.
+    /// Established, and the broker has confirmed every subscription that is not optional: what is published to them from now
+    /// on is heard.
     Connected {
         /// The version spoken.
         version: Version,

@@ -54,8 +54,8 @@ impl Link {
         }
     }
 
-    pub fn subscribe(&self, subscriptions: &[(String, Qos)]) -> Result<(), Fault> {
-        let filters = subscriptions.iter().map(|(filter, qos)| SubscribeFilterInput::new(filter, library_qos(*qos)));
+    pub fn subscribe<'a>(&self, subscriptions: impl Iterator<Item = &'a (String, Qos)>) -> Result<(), Fault> {
+        let filters = subscriptions.map(|(filter, qos)| SubscribeFilterInput::new(filter, library_qos(*qos)));
         self.client.try_subscribe_many(filters).map_err(|error| Fault::Unusable(error.to_string()))
     }
 
@@ -271,6 +271,7 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
         StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => {
             Fault::from_io(error, stage)
         }
+        StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(size)) => Fault::Oversized(*size),
         StateError::ConnectionAborted if stage == Stage::Opening => Fault::HungUp,
         StateError::ConnectionAborted => Fault::Lost("closed by the broker".to_owned()),
         StateError::AwaitPingResp => Fault::Lost("no answer to a ping".to_owned()),

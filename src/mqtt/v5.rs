@@ -58,8 +58,8 @@ impl Link {
         }
     }
 
-    pub fn subscribe(&self, subscriptions: &[(String, Qos)]) -> Result<(), Fault> {
-        let filters = subscriptions.iter().map(|(filter, qos)| SubscribeFilterInput::new(filter, library_qos(*qos)));
+    pub fn subscribe<'a>(&self, subscriptions: impl Iterator<Item = &'a (String, Qos)>) -> Result<(), Fault> {
+        let filters = subscriptions.map(|(filter, qos)| SubscribeFilterInput::new(filter, library_qos(*qos)));
         self.client.try_subscribe_many(filters).map_err(|error| Fault::Unusable(error.to_string()))
     }
 
@@ -314,6 +314,10 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
     match error {
         StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => {
             Fault::from_io(error, stage)
+        }
+        // A broker that does not keep to the limit that we announce.
+        StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded { pkt_size, .. }) => {
+            Fault::Oversized(*pkt_size)
         }
         StateError::ConnectionAborted if stage == Stage::Opening => Fault::HungUp,
         StateError::ConnectionAborted => Fault::Lost("closed by the broker".to_owned()),

@@ -7,6 +7,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
     redirect,
 };
+use rustls::ClientConfig;
 use url::{Origin, Url};
 
 use super::{
@@ -32,8 +33,10 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(host: &str, plain_http: bool, tls: TlsOptions) -> Result<Self, RegistryError> {
-        let own = client(host, &tls)?;
-        let other = client(host, &TlsOptions { identity: None, ..tls })?;
+        // Over plain HTTP nobody needs to be trusted, unless a redirect or a reference leads elsewhere.
+        let config = if plain_http { TlsOptions::client_config_or_nobody } else { TlsOptions::client_config };
+        let own = client(host, config(&tls)?)?;
+        let other = client(host, config(&TlsOptions { identity: None, ..tls })?)?;
         Ok(Self { own, other, own_base: base(host, plain_http)?, plain_http })
     }
 
@@ -134,10 +137,10 @@ pub(super) fn host(url: &Url) -> String {
     }
 }
 
-fn client(host: &str, tls: &TlsOptions) -> Result<Client, RegistryError> {
+fn client(host: &str, tls: ClientConfig) -> Result<Client, RegistryError> {
     Client::builder()
         .user_agent(concat!("wasmproxy/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls.client_config()?)
+        .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)

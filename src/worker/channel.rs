@@ -280,16 +280,15 @@ fn declared_wish(artifact: Artifact) -> Wish {
 fn mqtt_options(config: &WorkerConfig, topics: &Topics) -> MqttOptions {
     let WorkerConfig { broker, chunk_size, requests, .. } = config;
     let chunk = chunk_size.get() as usize;
-    let mut subscriptions = vec![(topics.receipts.clone(), Qos::AtLeastOnce)];
-    if requests.is_some() {
-        subscriptions.push((topics.requests.clone(), Qos::AtLeastOnce));
-    }
+    let requests = requests.is_some().then(|| (topics.requests.clone(), Qos::AtLeastOnce));
     MqttOptions {
         credentials: broker.credentials.clone(),
         tls: broker.tls.clone(),
         version: broker.version,
         session: Session::Persistent { expiry: SESSION_EXPIRY },
-        subscriptions,
+        subscriptions: requests.into_iter().collect(),
+        // Brokers set up for devices of old grant the requests alone.
+        optional_subscriptions: vec![(topics.receipts.clone(), Qos::AtLeastOnce)],
         exactly_once: broker.qos == Qos::ExactlyOnce,
         max_packet_size: chunk.div_ceil(3) * 4 + ENVELOPE,
         timeout: broker.timeout,

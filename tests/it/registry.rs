@@ -22,8 +22,7 @@ const MAX_READ: usize = 512 * 1024;
 
 /// The options for a registry over plain HTTP, read anonymously.
 fn options(host: &str) -> RegistryOptions {
-    // Trusting anyone spares the tests over plain HTTP the system's certificates.
-    let tls = TlsOptions { insecure_skip_verify: true, ..TlsOptions::default() };
+    let tls = TlsOptions::default();
     let credentials = Credentials::Anonymous;
     RegistryOptions { host: host.to_owned(), plain_http: true, credentials, tls, max_module_size: 1 << 30 }
 }

@@ -1,6 +1,12 @@
 //! mosquitto.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    fs,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
 
 use super::{Service, Transport, User, user_options};
 
@@ -29,6 +35,23 @@ impl BrokerConfig {
     pub fn line(mut self, line: impl Into<String>) -> Self {
         self.lines.push(line.into());
         self
+    }
+
+    /// Lets nobody subscribe to this filter, and says so. Its rules are kept in `folder`.
+    ///
+    /// An ACL file would not do: with one, subscriptions are granted, and messages do not arrive.
+    pub fn denying(self, filter: &str, folder: &Path) -> Self {
+        let deny = json!({ "acltype": "subscribeLiteral", "topic": filter, "allow": false });
+        let rules = json!({
+            "defaultACLAccess": { "publishClientSend": true, "publishClientReceive": true, "subscribe": true },
+            "roles": [{ "rolename": "anybody", "acls": [deny] }],
+            "groups": [{ "groupname": "anybody", "roles": [{ "rolename": "anybody" }] }],
+            "anonymousGroup": "anybody",
+        });
+        let file = folder.join("rules.json");
+        fs::write(&file, rules.to_string()).unwrap();
+        self.line(format!("plugin {}", dynamic_security().display()))
+            .line(format!("plugin_opt_config_file {}", file.display()))
     }
 
     /// Keeps sessions and messages where it is stopped and started again; not where it is killed.
@@ -91,4 +114,11 @@ impl DerefMut for Broker {
     fn deref_mut(&mut self) -> &mut Service {
         &mut self.service
     }
+}
+
+/// The plugin for rules that mosquitto comes with, in a folder called after the machine's architecture.
+fn dynamic_security() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let mut plugins = folders.map(|folder| folder.join("mosquitto_dynamic_security.so"));
+    plugins.find(|plugin| plugin.exists()).expect("mosquitto comes with its plugin for dynamic security")
 }

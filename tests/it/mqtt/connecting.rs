@@ -9,7 +9,7 @@ use wasmproxy::mqtt::{
 use wasmproxy::tls::TlsOptions;
 
 use super::old_broker::OldBroker;
-use super::{CHUNK, VERSIONS, connected, failed, options, publish, read_packet, soon, subscriber};
+use super::{CHUNK, VERSIONS, connected, failed, options, publish, read_packet, receive, soon, subscriber};
 use crate::lab::{Broker, BrokerConfig, Pki, Transport, free_port};
 
 #[tokio::test]
@@ -146,6 +146,32 @@ async fn a_denied_subscription_is_named() {
     assert_eq!(failure.kind, FailureKind::SubscriptionDenied);
     assert!(failure.message.contains("denied/#"), "{}", failure.message);
     soon("the hang-up", fake).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_denied_subscription_that_is_optional_does_not_matter() {
+    let rules = tempfile::tempdir().unwrap();
+    let broker = BrokerConfig::default().denying("t/+/receipts", rules.path()).start().await;
+    for version in VERSIONS {
+        let granted = ("t/1".to_owned(), Qos::AtLeastOnce);
+        let denied = ("t/+/receipts".to_owned(), Qos::AtLeastOnce);
+        let options = MqttOptions {
+            subscriptions: vec![granted.clone()],
+            optional_subscriptions: vec![denied.clone()],
+            ..options(&broker.url(), "client", version)
+        };
+        let (client, mut messages) = connect(options.clone()).unwrap();
+        connected(&client).await;
+        soon("an acknowledgement", client.publish(publish(1, 10, Qos::AtLeastOnce))).await.unwrap();
+        assert_eq!(receive(&mut messages).await.topic, "t/1");
+
+        let (strict, _messages) =
+            connect(MqttOptions { client_id: "strict".into(), subscriptions: vec![granted, denied], ..options })
+                .unwrap();
+        let failure = failed(&strict).await;
+        assert_eq!(failure.kind, FailureKind::SubscriptionDenied);
+        assert!(failure.message.contains("t/+/receipts"), "{}", failure.message);
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! Brokers that die, connections that go silent, messages that break them.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use futures::future::join_all;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::mpsc};
 use wasmproxy::mqtt::{ConnectionState, MqttOptions, Publish, Qos, VersionPreference, connect};
 
-use super::{CHUNK, KEPT, VERSIONS, connected, options, publish, read_packet, receive_all, soon, subscriber};
+use super::{
+    CHUNK, KEPT, VERSIONS, connected, failed, options, publish, read_packet, receive, receive_all, soon, subscriber,
+};
 use crate::lab::{Broker, BrokerConfig, FaultProxy};
 
 #[tokio::test]
@@ -124,4 +126,68 @@ async fn an_abandoned_message_does_not_come_back_with_the_next_connection() {
         }
     }
     soon("an acknowledgement", client.publish(publish(2, 10, Qos::AtLeastOnce))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_costs_a_session_and_not_the_channel() {
+    let broker = BrokerConfig::default().line("log_type all").start().await;
+    let (device, _) = connect(options(&broker.url(), "device", VersionPreference::V311)).unwrap();
+    let others = MqttOptions {
+        subscriptions: vec![("own/#".into(), Qos::ExactlyOnce)],
+        ..options(&broker.url(), "listener", VersionPreference::V311)
+    };
+    let (listener, mut heard) = connect(others).unwrap();
+    connected(&listener).await;
+    let limited = MqttOptions {
+        session: KEPT,
+        exactly_once: true,
+        max_packet_size: 10_000,
+        ..subscriber(&broker.url(), VersionPreference::V311, Qos::AtLeastOnce)
+    };
+    let (client, mut messages) = connect(limited).unwrap();
+    connected(&client).await;
+
+    let own = join_all((0..200).map(|number| {
+        let qos = if number % 2 == 0 { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
+        client.publish(Publish::new(format!("own/{number}"), vec![0; 5000], qos))
+    }));
+    let oversized = device.publish(publish(1, 20_000, Qos::AtLeastOnce));
+    let hear_all = async {
+        let mut missing: HashSet<_> = (0..200).map(|number| format!("own/{number}")).collect();
+        while !missing.is_empty() {
+            missing.remove(&receive(&mut heard).await.topic);
+        }
+    };
+    let (acks, sent, ()) = tokio::join!(soon("acknowledgements", own), oversized, hear_all);
+    assert!(sent.is_ok() && acks.iter().all(Result::is_ok), "{sent:?} {acks:?}");
+
+    // Nobody else says so: the session with the message is ended.
+    broker.server().until_it_logs("Received DISCONNECT from subscriber", 1).await;
+    connected(&client).await;
+    soon("an acknowledgement", device.publish(publish(2, 10, Qos::AtLeastOnce))).await.unwrap();
+    assert_eq!(receive(&mut messages).await.topic, "t/2");
+    soon("an acknowledgement", client.publish(publish(3, 10, Qos::ExactlyOnce))).await.unwrap();
+    assert_eq!(receive(&mut messages).await.topic, "t/3");
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_by_its_header() {
+    // The header of a PUBLISH of 256 MiB, and nothing after it.
+    const HEADER: [u8; 5] = [0x30, 0xff, 0xff, 0xff, 0x7f];
+    for (version, connack) in
+        [(VersionPreference::V311, &[0x20, 2, 0, 0][..]), (VersionPreference::V5, &[0x20, 3, 0, 0, 0])]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("mqtt://{}", listener.local_addr().unwrap());
+        let fake = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            read_packet(&mut socket).await.unwrap();
+            socket.write_all(&[connack, &HEADER].concat()).await.unwrap();
+            while read_packet(&mut socket).await.is_some() {}
+        });
+        let (client, _messages) = connect(options(&url, "client", version)).unwrap();
+        let failure = failed(&client).await;
+        assert!(failure.message.contains("268435455") || failure.message.contains("268435460"), "{}", failure.message);
+        soon("the hang-up", fake).await.unwrap();
+    }
 }

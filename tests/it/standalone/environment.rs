@@ -211,3 +211,24 @@ async fn a_broker_of_an_unknown_authority_is_not_trusted() {
     let line = worker.line("no TLS connection").await;
     assert!(line["message"].as_str().unwrap().contains("certificate"), "{line}");
 }
+
+#[tokio::test]
+async fn a_registry_over_plain_http_needs_no_authorities() {
+    let (broker, registry) = tokio::join!(Broker::start(), Registry::start());
+    let bytes = module(2500);
+    registry.push("wasm/add:latest", bytes.clone()).await;
+    let nobody = tempfile::tempdir().unwrap();
+    let (broker_url, registry_url) = (broker.url(), format!("http://{}", registry.host()));
+    let mut command = worker(&[
+        ("PROXY_MQTT_ADDRESS", &broker_url),
+        ("PROXY_REGISTRY_URL", &registry_url),
+        ("PROXY_CHANNEL_ID", "floor"),
+    ]);
+    command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", nobody.path());
+    let worker = Process::run(&mut command);
+    worker.line("connected").await;
+    let access = Access { port: broker.port(), ..Access::default() };
+    let mut device = OldDevice::connect(&access, "device", "channels/floor/messages").await;
+    device.ask("wasm/add").await;
+    assert_eq!(device.gather("wasm/add").await, bytes);
+}

@@ -62,8 +62,7 @@ impl Channel {
                 host: registry.host(),
                 plain_http: true,
                 credentials: Credentials::Anonymous,
-                // Trusting anyone spares the tests over plain HTTP the system's certificates.
-                tls: TlsOptions { insecure_skip_verify: true, ..TlsOptions::default() },
+                tls: TlsOptions::default(),
                 max_module_size: 1 << 30,
             },
             prefix: prefix.clone(),

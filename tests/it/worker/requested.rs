@@ -3,12 +3,12 @@
 use serde_json::json;
 use wasmproxy::{
     digest::Digest,
-    protocol::{ChunkSize, ErrorCode, ErrorNotice},
+    protocol::{ChunkSize, ErrorCode, ErrorNotice, TopicPrefix, Topics},
     worker::{Phase, Source},
 };
 
 use super::channel::{CHUNK, Channel, Listener, Said, assembled, digest, until, until_listening, until_published};
-use crate::modules::module;
+use crate::{lab::BrokerConfig, modules::module};
 
 /// A channel with a worker that is ready, and somebody who listens.
 async fn ready() -> (Channel, wasmproxy::worker::Worker, Listener) {
@@ -233,4 +233,25 @@ async fn a_device_is_served_though_the_channel_is_opened_anew() {
     channel.config.chunk_size = ChunkSize::new(2000).unwrap();
     worker.reconfigure(channel.config.clone());
     assert_eq!(listener.hear_a_pass().await.1.chunk_size, 2000);
+}
+
+#[tokio::test]
+async fn requests_are_answered_where_the_broker_denies_the_receipts() {
+    let receipts = Topics::new(&TopicPrefix::of_channel("test").unwrap()).receipts;
+    let rules = tempfile::tempdir().unwrap();
+    let channel = Channel::start_with(BrokerConfig::default().denying(&receipts, rules.path())).await;
+    let bytes = module(CHUNK + 1);
+    channel.registry.push("wasm/add:latest", bytes.clone()).await;
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let mut listener = channel.listen().await;
+    listener.ask(&json!({"app_name": "wasm/add"}).to_string()).await;
+    let mut chunks = Vec::new();
+    while chunks.len() < 2 {
+        match listener.hear().await {
+            Said::Plain(chunk) => chunks.push(chunk),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(assembled(&chunks), bytes);
 }
