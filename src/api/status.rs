@@ -66,7 +66,8 @@ pub struct WasmProxyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerStatus>,
 
-    /// The value of the annotation reconcile.wasmproxy.io/requestedAt that was last acted upon.
+    /// The value of the annotation reconcile.wasmproxy.io/requestedAt that was last acted upon. Not supported yet:
+    /// never set.
     // Unbounded: the annotation's own bound is the API server's, and a value cut short would never equal it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

@@ -64,6 +64,7 @@ pub async fn fetch(
         reference: reference.clone(),
         device: options.device.clone(),
         format: options.format,
+        digest: options.digest,
         max_size: options.max_size,
         timeout: options.timeout,
     };

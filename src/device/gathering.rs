@@ -41,6 +41,8 @@ pub struct Wish {
     pub device: DeviceName,
     /// How its chunks should come, where the connection carries that.
     pub format: Wanted,
+    /// The only module that is accepted, where there is one.
+    pub digest: Option<Digest>,
     /// The largest module that is accepted, in bytes.
     pub max_size: u64,
     /// How long to go on without progress.
@@ -268,7 +270,7 @@ impl Gathering {
 
     /// Whether this is about the module that is wanted.
     fn is_ours(&self, app_name: &str, digest: Digest) -> bool {
-        app_name == self.wish.reference.as_str() && self.wish.reference.digest().is_none_or(|pinned| pinned == digest)
+        app_name == self.wish.reference.as_str() && self.wish.digest.is_none_or(|wanted| wanted == digest)
     }
 
     /// The assembly of `whole`, begun where there is none; `None` while another is gathered.

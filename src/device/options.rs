@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    digest::Digest,
     mqtt::{BrokerUrl, Credentials, MqttOptions, Qos, Session, VersionPreference},
     protocol::{ChunkSize, DeviceName, MAX_APP_NAME, TopicPrefix, Topics, request::Wanted, topics::InvalidTopic},
     tls::TlsOptions,
@@ -34,6 +35,8 @@ pub struct FetchOptions {
     pub qos: Qos,
     /// How long to go on without progress.
     pub timeout: Duration,
+    /// The SHA-256 of the only module that is accepted, where there is one: any that the reference means, else.
+    pub digest: Option<Digest>,
     /// The largest module that is accepted, in bytes.
     pub max_size: u64,
 }
@@ -59,6 +62,7 @@ impl FetchOptions {
             format: Wanted::Json,
             qos: Qos::AtLeastOnce,
             timeout: Self::TIMEOUT,
+            digest: None,
             max_size: Self::MAX_SIZE,
         }
     }

@@ -107,9 +107,10 @@ impl Fault {
         let broker = options.url.address();
         let id = &options.client_id;
         let (kind, message) = match self {
-            Self::Unreachable(error) => {
-                (FailureKind::Unreachable, format!("cannot connect to the broker at {broker}: {error}"))
-            }
+            Self::Unreachable(error) => (
+                FailureKind::Unreachable,
+                format!("cannot connect to the broker at {broker}: {error}; check its address, and that it runs"),
+            ),
             Self::NoAnswer => (
                 FailureKind::Unreachable,
                 format!("the broker at {broker} did not answer within {} s", options.timeout.as_secs_f32()),
@@ -125,9 +126,12 @@ impl Fault {
             Self::VersionRefused => {
                 (FailureKind::Protocol, format!("the broker at {broker} does not speak this version of MQTT"))
             }
-            Self::Unauthorized(reason) => {
-                (FailureKind::Unauthorized, format!("the broker at {broker} refused user name or password ({reason})"))
-            }
+            Self::Unauthorized(reason) => (
+                FailureKind::Unauthorized,
+                format!(
+                    "the broker at {broker} refused the user name or the password ({reason}): correct them, or say them"
+                ),
+            ),
             Self::Unavailable(reason) => {
                 (FailureKind::Unreachable, format!("the broker at {broker} is not available ({reason})"))
             }

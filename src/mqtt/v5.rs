@@ -1,6 +1,6 @@
 //! MQTT 5, on rumqttc's event loop for it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use rumqttc_v5::{
     AckMode, AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, NetworkOptions,
@@ -149,12 +149,12 @@ impl Receipt {
                 PubAckReason::NoMatchingSubscribers => Ok(Ack { no_subscribers: true }),
                 PubAckReason::NotAuthorized => Err(PublishError::NotAuthorized { topic: self.topic }),
                 PubAckReason::QuotaExceeded => Err(PublishError::QuotaExceeded),
-                other => Err(PublishError::Rejected { reason: format!("{other:?}") }),
+                other => Err(PublishError::Rejected { reason: words(other) }),
             },
             Ok(PublishResult::Qos2PubRecRejected(pubrec)) => Err(match pubrec.reason {
                 PubRecReason::NotAuthorized => PublishError::NotAuthorized { topic: self.topic },
                 PubRecReason::QuotaExceeded => PublishError::QuotaExceeded,
-                other => PublishError::Rejected { reason: format!("{other:?}") },
+                other => PublishError::Rejected { reason: words(other) },
             }),
             // Once PUBREC is here the broker has the message, whatever PUBCOMP says.
             Ok(PublishResult::Qos0Flushed | PublishResult::Qos2Completed(_)) => Ok(Ack::default()),
@@ -294,7 +294,7 @@ fn properties(library: PublishProperties) -> Properties {
 fn denial(code: &SubscribeReasonCode) -> Option<String> {
     match code {
         SubscribeReasonCode::Success(_) => None,
-        other => Some(format!("{other:?}")),
+        other => Some(words(other)),
     }
 }
 
@@ -324,8 +324,8 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
         StateError::AwaitPingResp => Fault::Lost("no answer to a ping".to_owned()),
         StateError::ServerDisconnect { reason_code, .. } => match reason_code {
             DisconnectReasonCode::SessionTakenOver => Fault::TakenOver,
-            DisconnectReasonCode::NotAuthorized => Fault::Unauthorized("NotAuthorized".to_owned()),
-            other => Fault::Lost(format!("the broker said {other:?}")),
+            DisconnectReasonCode::NotAuthorized => Fault::Unauthorized("not authorized".to_owned()),
+            other => Fault::Lost(format!("the broker said: {}", words(other))),
         },
         StateError::ProtocolViolation(_) => Fault::Protocol(error.to_string()),
         // An answer that cannot be read says nothing against what we keep for the next connection, but an outgoing packet
@@ -334,9 +334,21 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
     }
 }
 
+/// A reason code as people say it: `not authorized`.
+fn words(code: impl fmt::Debug) -> String {
+    let mut words = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
+}
+
 fn refusal(code: ConnectReturnCode) -> Fault {
     use ConnectReturnCode as Code;
-    let reason = format!("{code:?}");
+    let reason = words(code);
     match code {
         Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => Fault::VersionRefused,
         Code::BadUserNamePassword | Code::NotAuthorized | Code::Banned | Code::BadAuthenticationMethod => {

@@ -78,7 +78,7 @@ pub enum RegistryError {
         actual: u64,
     },
     /// The registry cannot be reached, is busy or fails: it may do better later.
-    #[error("{host} is not available: {reason}")]
+    #[error("{host} is not available: {reason}; check the registry's address, and that it runs")]
     Unavailable {
         /// Who did not answer, or said so.
         host: String,
@@ -100,7 +100,9 @@ pub enum RegistryError {
     #[error("the registry's TLS settings cannot be used: {0}")]
     Tls(#[from] TlsError),
     /// TLS with the registry failed: it is not trusted, does not trust us, or speaks plain HTTP.
-    #[error("no TLS connection to {host}: {source}; check the CA, the client certificate, and whether it speaks TLS")]
+    #[error(
+        "no TLS connection to {host}: {source}; check the CA and the client certificate, or say that it speaks plain HTTP, if it does"
+    )]
     Handshake {
         /// With whom.
         host: String,

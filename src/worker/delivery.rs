@@ -8,6 +8,7 @@ use super::{
     link::Link,
     pace::Pace,
     pass::Pass,
+    progress::Source,
     publisher::{Audience, Publisher, SendError},
     schedule::Active,
 };
@@ -54,7 +55,11 @@ impl Delivery {
         link.tracker.resolving(reference, app_name);
         let resolved = stop.run_until_cancelled(link.registry.resolve(reference)).await;
         let answer = resolved.ok_or(SendError::Stopped)?;
-        link.tracker.registry(&answer);
+        match (wish.source, &answer) {
+            (Source::Declared, _) => link.tracker.registry(&answer),
+            (Source::Requested, Ok(_)) => link.tracker.registry_answered(),
+            (Source::Requested, Err(_)) => {}
+        }
         let module = answer?;
         if self.is_published(&module) && seats.close_if_empty() {
             link.tracker.unchanged(reference, app_name);

@@ -13,23 +13,29 @@ const PER_SECOND: u32 = 10;
 /// How long the same code is not said again of the same `app_name`, to the same device or to everyone.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// What was said: of which `app_name`, to one device or to everyone, and of which mistake.
+type Said = (String, ErrorCode, Option<DeviceName>, Option<String>);
+
 /// Decides which error notices are said.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
-    said: HashMap<(String, ErrorCode, Option<DeviceName>), Instant>,
+    said: HashMap<Said, Instant>,
     second: Option<Instant>,
     in_second: u32,
 }
 
 impl Limiter {
-    /// Whether `code` may be said of `app_name` now, to one device or to everyone; counts it as said if so.
-    pub(super) fn admit(&mut self, app_name: &str, code: ErrorCode, device: Option<&DeviceName>, now: Instant) -> bool {
+    /// Whether a notice may be said now; counts it as said if so.
+    pub(super) fn admit(&mut self, notice: &ErrorNotice, now: Instant) -> bool {
         if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
             (self.second, self.in_second) = (Some(now), 0);
             // Bounds the memory: at most what can be said in the time of silence stays.
             self.said.retain(|_, said| now.duration_since(*said) < SILENCE);
         }
-        let key = (app_name.to_owned(), code, device.cloned());
+        let ErrorNotice { app_name, code, message, device, .. } = notice;
+        // Somebody who tries things out makes one mistake after the other.
+        let mistake = (*code == ErrorCode::BadRequest).then(|| message.clone());
+        let key = (app_name.clone(), *code, device.clone(), mistake);
         if self.in_second == PER_SECOND || self.said.get(&key).is_some_and(|said| now.duration_since(*said) < SILENCE) {
             return false;
         }
@@ -77,32 +83,46 @@ pub(super) fn for_device(failure: &Failure) -> (ErrorCode, &'static str) {
 mod tests {
     use super::*;
 
+    fn said(app_name: &str, code: ErrorCode) -> ErrorNotice {
+        notice(app_name, code, None, "why")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_mistake_of_each_device_is_said() {
+        let mut limiter = Limiter::default();
+        for (device, message) in [("d", "one"), ("d", "two"), ("e", "one")] {
+            let notice = notice("a", ErrorCode::BadRequest, device.parse().ok(), message);
+            assert!(limiter.admit(&notice, Instant::now()));
+            assert!(!limiter.admit(&notice, Instant::now()));
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_same_is_not_said_twice_within_ten_seconds() {
         let mut limiter = Limiter::default();
-        assert!(limiter.admit("a", ErrorCode::NotFound, None, Instant::now()));
-        assert!(!limiter.admit("a", ErrorCode::NotFound, None, Instant::now()));
-        assert!(limiter.admit("a", ErrorCode::Busy, None, Instant::now()));
-        assert!(limiter.admit("b", ErrorCode::NotFound, None, Instant::now()));
+        assert!(limiter.admit(&said("a", ErrorCode::NotFound), Instant::now()));
+        assert!(!limiter.admit(&said("a", ErrorCode::NotFound), Instant::now()));
+        assert!(limiter.admit(&said("a", ErrorCode::Busy), Instant::now()));
+        assert!(limiter.admit(&said("b", ErrorCode::NotFound), Instant::now()));
         tokio::time::advance(SILENCE).await;
-        assert!(limiter.admit("a", ErrorCode::NotFound, None, Instant::now()));
+        assert!(limiter.admit(&said("a", ErrorCode::NotFound), Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_ten_are_said_in_a_second() {
         let mut limiter = Limiter::default();
-        let said =
-            (0..1000).filter(|i| limiter.admit(&i.to_string(), ErrorCode::NotFound, None, Instant::now())).count();
-        assert_eq!(said, 10);
+        let admitted =
+            (0..1000).filter(|i| limiter.admit(&said(&i.to_string(), ErrorCode::NotFound), Instant::now())).count();
+        assert_eq!(admitted, 10);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(limiter.admit("1000", ErrorCode::NotFound, None, Instant::now()));
+        assert!(limiter.admit(&said("1000", ErrorCode::NotFound), Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_said_is_forgotten() {
         let mut limiter = Limiter::default();
         for i in 0..100 {
-            limiter.admit(&i.to_string(), ErrorCode::NotFound, None, Instant::now());
+            limiter.admit(&said(&i.to_string(), ErrorCode::NotFound), Instant::now());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert!(limiter.said.len() <= 11, "{}", limiter.said.len());

@@ -97,13 +97,14 @@ impl Pull {
     ) -> Result<(), PullError> {
         let resolved = stop.run_until_cancelled(link.registry.resolve(&self.reference)).await;
         let answer = resolved.ok_or(SendError::Stopped)?;
-        link.tracker.registry(&answer);
         let module = answer?;
-        if module.digest != self.digest || chunk_size != self.chunk_size {
-            return Err(PullError::Refused(
-                ErrorCode::Changed,
-                "the reference means another module by now: begin anew",
-            ));
+        if module.digest != self.digest {
+            let message = "the reference means another module by now: begin anew";
+            return Err(PullError::Refused(ErrorCode::Changed, message));
+        }
+        if chunk_size != self.chunk_size {
+            let message = "the module is cut into other chunks by now: begin anew";
+            return Err(PullError::Refused(ErrorCode::Changed, message));
         }
         let layout = Layout::new(module.size, chunk_size)
             .map_err(|_| PullError::Refused(ErrorCode::UnsupportedArtifact, "the module cannot be cut into chunks"))?;

@@ -96,7 +96,7 @@ impl Tracker {
         });
     }
 
-    /// What the registry said.
+    /// What the registry said to a look at what is declared.
     pub(super) fn registry<T>(&self, answer: &Result<T, RegistryError>) {
         let state = match answer {
             Err(
@@ -113,6 +113,12 @@ impl Tracker {
             _ => RegistryState::Ready,
         };
         self.update(|progress| progress.registry = state);
+    }
+
+    /// The registry has answered to what a device asked for. That it did not is said of that artifact alone: a device must
+    /// not be able to unsettle the channel by what it asks for.
+    pub(super) fn registry_answered(&self) {
+        self.update(|progress| progress.registry = RegistryState::Ready);
     }
 
     /// It is what was published already.

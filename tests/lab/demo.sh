@@ -74,11 +74,22 @@ start() {
 
 ready() { # NAME
   log=$dir/$1.log
-  until grep -qx ready "$log"; do
+  until grep -sqx ready "$log"; do
     kill -0 "${servers[@]}" 2> /dev/null || return 1
     sleep 0.05
   done
 }
+
+# Until the module is out, or cannot be: then it says why.
+until_ready() {
+  local deadline=$((SECONDS + 60))
+  until kubectl wait -n quickstart wp/quickstart --for=condition=Ready --timeout=1s 2> /dev/null; do
+    if [[ $(condition Stalled .status) ]] || ((SECONDS > deadline)); then
+      die "It is not ready: $(condition Ready .message)"
+    fi
+  done
+}
+condition() { kubectl get -n quickstart wp/quickstart -o "jsonpath={.status.conditions[?(@.type==\"$1\")]$2}"; }
 
 fact() { sed -n "s,^$2=,,p" "$dir/$1/facts"; } # SERVER NAME
 password() { openssl rand -hex 8; }
@@ -86,7 +97,7 @@ password() { openssl rand -hex 8; }
 step "1. Get what is missing on this machine, and build wasmproxy"
 MODULE=${MODULE-} run "$lab/setup.sh" demo
 [[ ${WASMPROXY-} ]] || run cargo build --locked --bin wasmproxy
-[[ -s $module ]] || die "There is no module $module"
+[[ -s $module ]] || die "There is no module in $module"
 
 step "2. Start a control plane, a broker and a registry, all on 127.0.0.1"
 broker_password=$(password) device_password=$(password) registry_password=$(password)
@@ -137,7 +148,8 @@ controller=(controller --workers in-process --http-port 0) # no probes: their po
 echo "\$ wasmproxy ${controller[*]} &"
 start controller "$wasmproxy" "${controller[@]}"
 log=$dir/controller.log
-show kubectl wait -n quickstart wp/quickstart --for=condition=Ready --timeout=60s
+echo "\$ kubectl wait -n quickstart wp/quickstart --for=condition=Ready --timeout=60s"
+run until_ready
 
 step "6. Fetch the module as a device"
 device=(fetch wasm/demo:1 --broker "$broker" --channel quickstart --device demo-device -o "$fetched")

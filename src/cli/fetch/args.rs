@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::{
     api::quantity::{self, InvalidQuantity},
     device::{FetchOptions, Reference},
+    digest::Digest,
     mqtt::{BrokerUrl, Credentials, InvalidQos, Qos, VersionPreference},
     protocol::{
         DeviceName, TopicPrefix, Topics,
@@ -43,7 +44,7 @@ FILE is written whole and verified, or not at all. Exit code: 0 when the module 
 #[command(after_help = AFTER_HELP)]
 pub struct FetchArgs {
     /// The module, as registry.example/wasm/add:1.2; the channel's own registry where no host is named. With
-    /// @sha256:… at its end, nothing else is accepted.
+    /// @sha256:… at its end, the artifact whose manifest has that digest.
     pub reference: Reference,
 
     /// Where to write it; `-` for standard output, once it is verified.
@@ -113,6 +114,10 @@ pub struct FetchArgs {
     /// Give up after so long without progress, as in 90s or 5m.
     #[arg(long, value_name = "TIME", env = "WASMPROXY_TIMEOUT", default_value = "2m", value_parser = humantime::parse_duration)]
     timeout: Duration,
+
+    /// Accept no other module than the one with this SHA-256, as sha256:….
+    #[arg(long, value_name = "DIGEST", env = "WASMPROXY_DIGEST")]
+    digest: Option<Digest>,
 
     /// The largest module to accept, in bytes or with a unit, as in 500M or 1Gi.
     #[arg(long, value_name = "SIZE", env = "WASMPROXY_MAX_SIZE", default_value = "1Gi", value_parser = size)]
@@ -186,6 +191,7 @@ impl FetchArgs {
             },
             qos: self.qos,
             timeout: self.timeout,
+            digest: self.digest,
             max_size: self.max_size,
             ..defaults
         })

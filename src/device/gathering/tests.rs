@@ -52,6 +52,7 @@ impl Scene {
             reference: reference.parse().unwrap(),
             device: "d".parse().unwrap(),
             format: Wanted::Json,
+            digest: None,
             max_size: 1_000_000,
             timeout: TIMEOUT,
         };
@@ -236,12 +237,12 @@ fn other_references_other_devices_and_plain_chunks_are_not_ours() {
 }
 
 #[test]
-fn only_the_digest_in_the_reference_is_an_answer() {
+fn only_the_module_of_the_digest_asked_for_is_an_answer() {
     let (module, other) = (whole(b"module", 10), whole(b"other", 10));
-    let name = format!("add@{}", module.digest);
-    let mut scene = Scene::of(&name);
+    let mut scene = Scene::asked();
+    scene.gathering.wish.digest = Some(module.digest);
     for (whole, ours) in [(other, false), (module, true)] {
-        let chunk = Chunk { app_name: name.clone(), ..chunk(whole, 0) };
+        let chunk = chunk(whole, 0);
         assert_eq!(scene.gathering.chunk(&chunk, Audience::Everyone, scene.now).unwrap(), ours);
     }
     assert_eq!(scene.gathered(), Some(module));

@@ -139,10 +139,11 @@ impl Channel {
 
     /// Says why a request is not served, unless that was just said.
     pub(super) fn refuse(&mut self, app_name: &str, device: Option<DeviceName>, code: ErrorCode, message: &str) {
-        if !self.limiter.admit(app_name, code, device.as_ref(), Instant::now()) {
+        let notice = notice(app_name, code, device, message);
+        if !self.limiter.admit(&notice, Instant::now()) {
             return;
         }
-        if let Ok(payload) = serde_json::to_vec(&notice(app_name, code, device, message)) {
+        if let Ok(payload) = serde_json::to_vec(&notice) {
             let link = self.link.clone();
             // Not waited for: a broker that is away must not hold up the channel. The limiter bounds their number.
             let task = async move { link.publish_notice(&link.topics.error, payload).await };

@@ -82,7 +82,10 @@ async fn the_environment_says_the_same_as_options() {
     };
     let (code, lines) = run(command("wrong")).await;
     assert_eq!(code, Some(1));
-    assert!(lines.contains("refused user name or password") && !lines.contains("wrong"), "{lines}");
+    assert!(
+        lines.contains("refused the user name or the password (not authorized)") && !lines.contains("wrong"),
+        "{lines}"
+    );
     let (code, lines) = run(command("right")).await;
     assert_eq!(code, Some(1));
     assert!(lines.contains("is a worker running for"), "{lines}");

@@ -125,11 +125,10 @@ async fn a_device_that_heard_only_the_end_fetches_everything_by_number() {
 #[tokio::test]
 async fn only_the_module_of_the_digest_asked_for_is_taken() {
     let (module, other) = (Module::new(1, 2500, 1000), Module::new(2, 2500, 1000));
-    let reference = format!("{APP}@{}", module.head.digest);
-    let (module, other) = (module.named(&reference), other.named(&reference));
     let mut channel = Channel::open().await;
-    let mut fetch = channel.fetch_with(&reference, channel.options());
-    assert_eq!(channel.script.request().await.app_name, reference);
+    let options = FetchOptions { digest: Some(module.head.digest), ..channel.options() };
+    let mut fetch = channel.fetch_with(APP, options);
+    channel.script.request_for_all().await;
     channel.script.send(&other, other.chunks()).await;
     channel.script.complete(&other).await;
     channel.script.send(&module, module.chunks()).await;

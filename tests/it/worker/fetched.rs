@@ -43,6 +43,21 @@ async fn a_device_fetches_a_module_in_either_format_and_version_and_is_counted()
 }
 
 #[tokio::test]
+async fn a_device_may_pin_the_manifest_in_the_reference_and_the_module_beside_it() {
+    let channel = Channel::start().await;
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("module.wasm");
+    let bytes = module(CHUNK * 3);
+    let digest = channel.registry.push("wasm/add:1", bytes.clone()).await;
+    let pinned = format!("wasm/add@{}", channel.registry.manifest_digest("wasm/add:1").await);
+    let options = FetchOptions { digest: Some(digest), ..options(&channel) };
+    assert_eq!(fetch(&pinned, &file, &options).await.unwrap().whole.digest, digest);
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+}
+
+#[tokio::test]
 async fn a_device_that_asks_for_what_there_is_not_is_told_so() {
     let channel = Channel::start().await;
     let worker = channel.worker();
