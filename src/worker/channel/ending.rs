@@ -12,7 +12,6 @@ use super::{
         delivery::Outcome,
         notices,
         progress::{Failure, FailureReason},
-        publisher::SendError,
         pull::{Pull, PullError},
         schedule::{Active, Wish},
     },
@@ -38,7 +37,10 @@ impl Channel {
             Err(error) => {
                 tracing::error!(%error, "a transfer broke down");
                 match self.passes.remove(&error.id()) {
-                    Some(pass) => self.delivered(&pass, Outcome::Failed(SendError::Stopped), Duration::ZERO),
+                    Some(pass) => {
+                        let message = format!("{} cannot be sent: please report this defect", pass.wish.reference);
+                        self.delivered(&pass, Outcome::Uncut(message), Duration::ZERO)
+                    }
                     None => {
                         self.pulling -= 1;
                         None
