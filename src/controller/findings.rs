@@ -59,7 +59,7 @@ fn registry_ready(progress: &Progress) -> Finding {
         RegistryState::Unknown if declared(progress).next().is_none() => {
             unknown(about, Reason::NothingDeclared, "the registry is asked once a device asks for something")
         }
-        RegistryState::Unknown => unknown(about, Reason::Progressing, "the registry has not answered yet"),
+        RegistryState::Unknown => unknown(about, Reason::Progressing, "the registry has not been asked yet"),
     }
 }
 
@@ -75,7 +75,12 @@ fn artifacts_published(progress: &Progress) -> Finding {
     } else if declared(progress).next().is_none() {
         yes(about, Reason::NothingDeclared, "nothing is declared; devices ask for what they need")
     } else if !published && progress.settled != Some(progress.generation) {
-        unknown(about, Reason::Progressing, "artifacts are on their way to the broker, see status.artifacts")
+        let message = if matches!(progress.broker, Some(ConnectionState::Connected { .. })) {
+            "artifacts are on their way to the broker, see status.artifacts"
+        } else {
+            "artifacts wait for the connection to the broker"
+        };
+        unknown(about, Reason::Progressing, message)
     } else if published && declared(progress).any(unheard) {
         let message = "the broker has acknowledged every artifact, but says that nobody is subscribed: \
                        check the channel and the devices";
