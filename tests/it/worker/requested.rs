@@ -4,7 +4,7 @@ use serde_json::json;
 use wasmproxy::{
     digest::Digest,
     protocol::{ChunkSize, ErrorCode, ErrorNotice, TopicPrefix, Topics},
-    worker::{Phase, Source},
+    worker::{Phase, RegistryState, Source},
 };
 
 use super::channel::{CHUNK, Channel, Listener, Said, assembled, digest, until, until_listening, until_published};
@@ -254,4 +254,16 @@ async fn requests_are_answered_where_the_broker_denies_the_receipts() {
         }
     }
     assert_eq!(assembled(&chunks), bytes);
+}
+
+#[tokio::test]
+async fn what_a_device_asks_for_in_vain_does_not_unsettle_the_channel() {
+    let (mut channel, worker, mut listener) = ready().await;
+    channel.registry.push("wasm/add:1", module(CHUNK)).await;
+    listener.ask(r#"{"app_name": "wasm/add:1", "device": "d"}"#).await;
+    listener.hear_a_pass().await;
+    channel.registry.stop();
+    listener.ask(r#"{"app_name": "wasm/other:1", "device": "d"}"#).await;
+    assert_eq!(listener.hear_an_error().await.code, ErrorCode::RegistryUnavailable);
+    assert_eq!(worker.progress().borrow().registry, RegistryState::Ready);
 }
