@@ -140,7 +140,7 @@ impl Channel {
         self.begin();
     }
 
-    /// Does whatever comes next. Not cancel-safe only in that what has arrived is dealt with first.
+    /// Does whatever comes next. Cancel-safe: what has arrived is dealt with at once.
     pub(super) async fn step(&mut self) {
         let due = [self.schedule.wake_at(), self.declared.wake_at(), self.pulls.wake_at()].into_iter().flatten().min();
         let due = due.filter(|_| self.is_connected());

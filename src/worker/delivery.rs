@@ -55,10 +55,9 @@ impl Delivery {
         link.tracker.resolving(reference, app_name);
         let resolved = stop.run_until_cancelled(link.registry.resolve(reference)).await;
         let answer = resolved.ok_or(SendError::Stopped)?;
-        match (wish.source, &answer) {
-            (Source::Declared, _) => link.tracker.registry(&answer),
-            (Source::Requested, Ok(_)) => link.tracker.registry_answered(),
-            (Source::Requested, Err(_)) => {}
+        // A device must not be able to unsettle the channel by what it asks for: that is said of the artifact alone.
+        if wish.source == Source::Declared || answer.is_ok() {
+            link.tracker.registry(&answer);
         }
         let module = answer?;
         if self.is_published(&module) && seats.close_if_empty() {

@@ -145,6 +145,13 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+impl Phase {
+    /// Nothing is about to change by itself.
+    pub(super) fn is_at_rest(self) -> bool {
+        matches!(self, Self::Published | Self::Failed)
+    }
+}
+
 impl ArtifactProgress {
     /// An artifact that nothing was done for yet.
     pub fn new(app_name: impl Into<String>, source: Source) -> Self {
@@ -181,6 +188,11 @@ impl Progress {
         declared.fold((0, 0), |(published, total), artifact| {
             (published + usize::from(artifact.completed.is_some()), total + 1)
         })
+    }
+
+    /// Forgets what devices asked for and did not get.
+    pub(super) fn forget_unserved(&mut self) {
+        self.artifacts.retain(|_, artifact| artifact.source == Source::Declared || artifact.phase.is_at_rest());
     }
 
     /// Forgets requested artifacts beyond [`MAX_REQUESTED`], those first that were streamed longest ago.

@@ -33,13 +33,10 @@ impl Tracker {
     /// Goes on from what an earlier worker reported: what it had not finished is done anew, or forgotten with the device
     /// that asked.
     pub(super) fn new(mut memory: Progress) -> Self {
-        memory.artifacts.retain(|_, artifact| {
-            let finished = matches!(artifact.phase, Phase::Published | Phase::Failed);
-            if !finished {
-                artifact.phase = Phase::Pending;
-            }
-            finished || artifact.source == Source::Declared
-        });
+        memory.forget_unserved();
+        for artifact in memory.artifacts.values_mut().filter(|artifact| !artifact.phase.is_at_rest()) {
+            artifact.phase = Phase::Pending;
+        }
         Self { progress: Arc::new(watch::Sender::new(memory)), shown: Arc::default() }
     }
 
@@ -96,7 +93,7 @@ impl Tracker {
         });
     }
 
-    /// What the registry said to a look at what is declared.
+    /// What the registry said.
     pub(super) fn registry<T>(&self, answer: &Result<T, RegistryError>) {
         let state = match answer {
             Err(
@@ -113,12 +110,6 @@ impl Tracker {
             _ => RegistryState::Ready,
         };
         self.update(|progress| progress.registry = state);
-    }
-
-    /// The registry has answered to what a device asked for. That it did not is said of that artifact alone: a device must
-    /// not be able to unsettle the channel by what it asks for.
-    pub(super) fn registry_answered(&self) {
-        self.update(|progress| progress.registry = RegistryState::Ready);
     }
 
     /// It is what was published already.
@@ -220,11 +211,7 @@ impl Tracker {
     /// Nobody waits any more for what devices asked for and did not get.
     pub(super) fn forget_unserved(&self) {
         self.shown().clear();
-        self.update(|progress| {
-            progress.artifacts.retain(|_, artifact| {
-                artifact.source == Source::Declared || matches!(artifact.phase, Phase::Published | Phase::Failed)
-            });
-        });
+        self.update(Progress::forget_unserved);
     }
 
     /// Whether the worker knows `reference` as this module.
