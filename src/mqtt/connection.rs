@@ -10,7 +10,6 @@ use tokio::{
 use tracing::{Instrument as _, debug, info, warn};
 
 use super::{
-    backoff::{Backoff, STABLE},
     client::{SessionEnd, Stop},
     drive::{Course, Driver},
     fault::Fault,
@@ -21,9 +20,17 @@ use super::{
     state::ConnectionState,
     version::{Verdict, Version, VersionChoice},
 };
+use crate::backoff::Backoff;
 
 /// The longest pause after a message that we cannot take: others wait behind it, and the next connection is likely to hold.
 const OVERSIZED_PAUSE: Duration = Duration::from_secs(5);
+
+/// The pauses between connections.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+
+/// A connection that held this long was a good one: the next loss starts from the beginning. One that breaks sooner (taken
+/// over, cut at the same packet again) goes on doubling.
+const STABLE: Duration = Duration::from_secs(30);
 
 /// How long we wait for acknowledgements where nobody is left who could say.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -57,17 +64,7 @@ impl Connection {
     ) -> Self {
         let choice = VersionChoice::new(settled.options.version);
         let options = Arc::new(settled.options.clone());
-        Self {
-            settled,
-            options,
-            shared,
-            messages,
-            stop,
-            choice,
-            backoff: Backoff::default(),
-            link: None,
-            cleaner: None,
-        }
+        Self { settled, options, shared, messages, stop, choice, backoff: PAUSES, link: None, cleaner: None }
     }
 
     pub async fn run(mut self) {

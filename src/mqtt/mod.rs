@@ -15,7 +15,7 @@
 //!
 //! - `client`: the handle. A publish takes a permit of the window, waits for the gate, hands its message to the link, and
 //!   waits for the receipt.
-//! - `connection`: the task behind it: which version (`version`), how long to wait (`backoff`), how to end.
+//! - `connection`: the task behind it: which version (`version`), how long to wait, how to end.
 //! - `drive`: one connection: CONNECT, SUBSCRIBE, gate open, messages, until it breaks.
 //! - `link`, `v4`, `v5`: one type for the two event loops of rumqttc.
 //! - `delivered`: what arrived at QoS 2 and must not arrive again.
@@ -40,7 +40,6 @@
 //! and everything that could want to interrupt it is turned into an end from within: writes that stall fail (`socket`), pings
 //! that are not answered fail (the library), and messages that are not acknowledged in time make the driver hang up.
 
-mod backoff;
 mod client;
 mod connection;
 mod delivered;
