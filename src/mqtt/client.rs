@@ -121,8 +121,8 @@ impl Client {
     /// over, after `within` at the latest. Publishes that have not been sent by then end with [`PublishError::Closed`], and so
     /// do all later ones. Called again, it waits for the end that was ordered first.
     ///
-    /// [`SessionEnd::Discard`] takes another connection on MQTT 3.1.1, and where none stands; where that cannot be had
-    /// `within` the time, the broker keeps the session.
+    /// [`SessionEnd::Discard`] takes another connection, whose CONNACK says that the session is gone. Where that cannot be had
+    /// `within` the time, the broker keeps the session; on MQTT 5 only where it did not hear DISCONNECT either.
     pub async fn disconnect(&self, end: SessionEnd, within: Duration) {
         let stop = Stop { end, deadline: Instant::now() + within };
         self.stop.send_if_modified(|ordered| {
