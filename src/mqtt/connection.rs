@@ -18,12 +18,17 @@ use super::{
     options::{MqttOptions, Session, Settled},
     shared::{Gate, Shared},
     state::ConnectionState,
+    suspects::Judgement,
     version::{Verdict, Version, VersionChoice},
 };
 use crate::backoff::Backoff;
 
 /// The longest pause after a message that we cannot take: others wait behind it, and the next connection is likely to hold.
 const OVERSIZED_PAUSE: Duration = Duration::from_secs(5);
+
+/// So many times in a row a message that we cannot take is hoped to be the last. One that is retained comes back with each
+/// subscription, until somebody clears it.
+const HOPE: u32 = 8;
 
 /// The pauses between connections.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
@@ -120,14 +125,36 @@ impl Connection {
     fn learn(&mut self, link: Link, course: &Course) -> Duration {
         self.shared.turn_gate(Gate::Shut);
         self.choice.learn(if course.stood.is_some() { Verdict::Spoken } else { course.fault.verdict() });
-        if course.fault.spares_link() {
+        let blamed = course.stood.is_some() && course.fault.may_be_an_answer();
+        let judgement = self.shared.suspects().lost(blamed, Instant::now());
+        // Whoever is sent alone, or never again, must not be in what the link sends by itself.
+        if course.fault.spares_link() && judgement == Judgement::Innocent {
             self.link = Some(link);
         }
         let keeps_messages = matches!(self.options.session, Session::Persistent { .. });
         if matches!(course.fault, Fault::Oversized(_)) && keeps_messages {
             self.cleaner = Some(Link::new(self.choice.next(), &self.settled, Beginning::Clean));
         }
+        if self.convicts(&judgement) {
+            // What broke the connections is out of the way.
+            self.backoff.reset();
+        }
         self.pause(&course.fault, course.stood)
+    }
+
+    /// Whether somebody was convicted, which is said to people.
+    fn convicts(&self, judgement: &Judgement) -> bool {
+        let broker = &self.options.url;
+        match judgement {
+            Judgement::Innocent | Judgement::Doubt => return false,
+            Judgement::TooLarge(size) => {
+                warn!(%broker, size, "the broker closes the connection at messages of so many bytes: none is sent for a while");
+            }
+            Judgement::Denied(topic) => {
+                warn!(%broker, topic, "the broker closes the connection at messages to this topic: none is sent for a while");
+            }
+        }
+        true
     }
 
     /// The library has panicked: what it held is lost, and sent again.
@@ -141,7 +168,7 @@ impl Connection {
             self.backoff.reset();
         }
         let mut pause = self.backoff.fail(fastrand::f64());
-        let oversized = matches!(fault, Fault::Oversized(_));
+        let oversized = matches!(fault, Fault::Oversized(_)) && self.backoff.failures() <= HOPE;
         if oversized {
             pause = pause.min(OVERSIZED_PAUSE);
         }
@@ -243,5 +270,26 @@ async fn ordered(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
     match stop.wait_for(Option::is_some).await.as_deref() {
         Ok(Some(stop)) => *stop,
         _ => Stop { end: SessionEnd::Keep, deadline: Instant::now() + FAREWELL },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        let settled = MqttOptions::new("mqtt://localhost".parse().unwrap(), "client").settle().unwrap();
+        let (messages, _) = mpsc::channel(1);
+        let (_, stopped) = watch::channel(None);
+        Connection::new(settled, Arc::new(Shared::new(1)), messages, stopped)
+    }
+
+    #[test]
+    fn a_message_too_large_for_us_that_never_goes_away_is_met_ever_later() {
+        let mut connection = connection();
+        let pauses: Vec<_> =
+            (0..20).map(|_| connection.pause(&Fault::Oversized(1), Some(Duration::from_secs(1)))).collect();
+        assert!(pauses[..8].iter().all(|pause| *pause <= OVERSIZED_PAUSE), "{pauses:?}");
+        assert!(pauses[8..].iter().all(|pause| *pause >= OVERSIZED_PAUSE * 3), "{pauses:?}");
     }
 }

@@ -19,6 +19,7 @@
 //! - `drive`: one connection: CONNECT, SUBSCRIBE, gate open, messages, until it breaks.
 //! - `link`, `v4`, `v5`: one type for the two event loops of rumqttc.
 //! - `delivered`: what arrived at QoS 2 and must not arrive again.
+//! - `suspects`: what the broker may be hanging up on.
 //! - `fault`: why a link ended, and what it means. `socket`: a TCP stream that notices a dead peer.
 //!
 //! # Who sends again
@@ -28,7 +29,14 @@
 //! so QoS 2 is exactly once. Where the broker has not, or where the link itself is replaced, the receipt fails, and the
 //! publish, which still holds the same payload, hands it over anew. It is never with both.
 //!
-//! # A message that is too large
+//! # A message that the broker hangs up on
+//!
+//! It would come again on every connection. So it is found out (`suspects`), its publish fails, and the link is replaced, since
+//! the library cannot be told to forget one message. Replacing a link while it has messages at QoS 2 may send some of them
+//! twice; that happens only where nothing as large, or nothing to that topic, was ever taken by the broker, or after many
+//! losses.
+//!
+//! # A message that is too large for us
 //!
 //! MQTT 3.1.1 has no way to tell the broker what we take. A larger packet is refused by its header, which breaks the
 //! connection; a persistent session would bring it back on the next one, for ever. So that session is ended with a clean
@@ -52,6 +60,7 @@ mod options;
 mod shared;
 mod socket;
 mod state;
+mod suspects;
 mod url;
 mod v4;
 mod v5;

@@ -3,6 +3,7 @@
 mod connecting;
 mod delivery;
 mod faults;
+mod hang_ups;
 mod old_broker;
 mod sessions;
 

@@ -5,6 +5,7 @@
 //! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about.
 //! - [`Registry`]: docker-registry, the same, with a helper to push modules.
 //! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
+//! - [`OddBroker`]: mosquitto with the manners of other brokers.
 //! - [`FaultProxy`]: what gets in the way between one of these and its clients.
 //!
 //! A server is run by a script in `tests/lab/`, the same that `make demo` uses, and that anybody can start by hand.
@@ -13,6 +14,7 @@
 mod broker;
 mod control_plane;
 mod fault;
+mod odd_broker;
 mod pki;
 mod registry;
 mod server;
@@ -23,6 +25,7 @@ pub use broker::{Broker, BrokerConfig};
 pub use control_plane::ControlPlane;
 #[allow(unused_imports, reason = "tests of what faults do to deliveries come and go")]
 pub use fault::{Direction, FaultProxy};
+pub use odd_broker::{Manner, OddBroker};
 pub use pki::Pki;
 pub use registry::{Registry, RegistryConfig};
 pub use server::{Server, free_port, repository};
