@@ -1,7 +1,8 @@
 //! Publishes chunks as they are read, several at once, and counts those that the broker has acknowledged.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -13,10 +14,14 @@ use super::{
     source::{ChunkSource, EncodedChunk},
 };
 use crate::{
-    mqtt::PublishError,
+    backoff::Backoff,
+    mqtt::{Ack, PublishError},
     protocol::{ChunkHead, Format},
     registry::{Module, RegistryError},
 };
+
+/// The pauses before a chunk is sent again that a quota of the broker was in the way of.
+const QUOTA_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 
 /// Why chunks did not all get through.
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +40,18 @@ impl SendError {
         let reason = match self {
             Self::Registry(error) => return Some(error.into()),
             Self::Stopped | Self::Publish(PublishError::Closed) => return None,
-            Self::Publish(PublishError::TooLarge { .. }) => FailureReason::ChunkTooLarge,
-            Self::Publish(PublishError::NotAuthorized { .. }) => FailureReason::BrokerUnauthorized,
-            Self::Publish(_) => FailureReason::BrokerRejected,
+            Self::Publish(error) => broker_reason(error),
         };
         Some(Failure { reason, message: self.to_string() })
+    }
+}
+
+fn broker_reason(error: &PublishError) -> FailureReason {
+    match error {
+        PublishError::TooLarge { .. } | PublishError::SeemsTooLarge { .. } => FailureReason::ChunkTooLarge,
+        PublishError::NotAuthorized { .. } | PublishError::SeemsDenied { .. } => FailureReason::BrokerUnauthorized,
+        PublishError::QuotaExceeded => FailureReason::BrokerQuotaExceeded,
+        _ => FailureReason::BrokerRejected,
     }
 }
 
@@ -120,11 +132,33 @@ impl Publisher {
                 Audience::Everyone(_) => self.link.topic(format),
                 Audience::Device(topic) => topic,
             };
-            let ack = self.link.publish_chunk(topic, &self.head, format, index, payload).await?;
+            let ack = self.publish_payload(topic, format, index, payload).await?;
             no_subscribers &= ack.no_subscribers;
         }
         drop(permit);
         Ok((index, len, no_subscribers))
+    }
+
+    /// Publishes, again and again while the broker's quota is used up: that passes.
+    async fn publish_payload(
+        &self,
+        topic: &str,
+        format: Format,
+        index: u32,
+        payload: Bytes,
+    ) -> Result<Ack, PublishError> {
+        let mut pauses = QUOTA_PAUSES;
+        loop {
+            let published = self.link.publish_chunk(topic, &self.head, format, index, payload.clone()).await;
+            let Err(error @ PublishError::QuotaExceeded) = published else { return published };
+            if let Audience::Everyone(pass) = self.audience {
+                let failure = Failure { reason: broker_reason(&error), message: error.to_string() };
+                self.link.tracker.held_up(&self.module.reference, pass, failure);
+            }
+            let pause = tokio::time::sleep(pauses.fail(fastrand::f64()));
+            // Nobody waits for more of it: this one may be missing, too.
+            self.stop.run_until_cancelled(pause).await.ok_or(PublishError::Closed)?;
+        }
     }
 }
 

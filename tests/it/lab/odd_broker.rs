@@ -27,11 +27,12 @@ pub struct OddBroker {
     _connections: JoinSet<()>,
 }
 
-type Manners = dyn Fn(&str) -> Manner + Send + Sync;
+type Manners = dyn Fn(&str, &[u8]) -> Manner + Send + Sync;
 
 impl OddBroker {
-    /// Before the broker at `host`; `manners` is asked for each message, by its topic.
-    pub async fn before(host: String, manners: impl Fn(&str) -> Manner + Send + Sync + 'static) -> Self {
+    /// Before the broker at `host`; `manners` is asked for each message, with its topic, and with its payload and what is
+    /// before that: a packet identifier and, on MQTT 5, properties.
+    pub async fn before(host: String, manners: impl Fn(&str, &[u8]) -> Manner + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("mqtt://{}", listener.local_addr().unwrap());
         let manners: Arc<Manners> = Arc::new(manners);
@@ -55,7 +56,7 @@ async fn relay(client: TcpStream, host: &str, manners: &Manners) -> io::Result<(
     let up = async {
         loop {
             let packet = read_packet(&mut from_client).await?;
-            match published(&packet).map_or(Manner::Pass, |(topic, _)| manners(topic)) {
+            match published(&packet).map_or(Manner::Pass, |(topic, rest)| manners(topic, rest)) {
                 Manner::Pass => to_broker.write_all(&packet).await?,
                 Manner::HangUp => return Err::<(), _>(io::ErrorKind::ConnectionAborted.into()),
                 Manner::Refuse(reason) => refuse(&packet, reason, &to_client).await?,
@@ -75,10 +76,10 @@ async fn relay(client: TcpStream, host: &str, manners: &Manners) -> io::Result<(
 }
 
 async fn refuse(packet: &[u8], reason: u8, to_client: &Mutex<OwnedWriteHalf>) -> io::Result<()> {
-    let Some((_, [high, low])) = published(packet) else { return Ok(()) };
+    let Some((_, [high, low, ..])) = published(packet) else { return Ok(()) };
     // PUBACK or PUBREC.
     let kind = if packet[0] & 0b0110 == 0b0010 { 0x40 } else { 0x50 };
-    to_client.lock().await.write_all(&[kind, 3, high, low, reason]).await
+    to_client.lock().await.write_all(&[kind, 3, *high, *low, reason]).await
 }
 
 /// A whole packet, header included.
@@ -99,14 +100,13 @@ async fn read_packet(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>>
     Ok(packet)
 }
 
-/// The topic of a PUBLISH, and what follows it: its packet identifier, where it has one.
-fn published(packet: &[u8]) -> Option<(&str, [u8; 2])> {
+/// The topic of a PUBLISH, and what follows it.
+fn published(packet: &[u8]) -> Option<(&str, &[u8])> {
     if packet[0] >> 4 != 3 {
         return None;
     }
     let body = &packet[1 + packet[1..].iter().position(|byte| byte & 0x80 == 0)? + 1..];
     let (length, rest) = body.split_first_chunk::<2>()?;
     let (topic, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-    let identifier = rest.first_chunk::<2>().copied().unwrap_or_default();
-    Some((std::str::from_utf8(topic).unwrap(), identifier))
+    Some((std::str::from_utf8(topic).unwrap(), rest))
 }
