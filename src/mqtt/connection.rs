@@ -37,6 +37,10 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_
 /// over, cut at the same packet again) goes on doubling.
 const STABLE: Duration = Duration::from_secs(30);
 
+/// How long DISCONNECT may take once nothing is in flight. After acknowledgements out of order, as reconnects bring them, the
+/// library waits for one that will never come before it says DISCONNECT; then the connection is closed without.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How long we wait for acknowledgements where nobody is left who could say.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -206,7 +210,8 @@ impl Connection {
         let ended = tokio::select! {
             ended = &mut *driving => ended,
             _ = self.shared.window.acquire_many(self.shared.window_size) => {
-                outlet.disconnect(stop.end == SessionEnd::Discard, stop.deadline.duration_since(Instant::now()));
+                let left = stop.deadline.duration_since(Instant::now());
+                outlet.disconnect(stop.end == SessionEnd::Discard, left.min(LAST_WORDS));
                 driving.await
             }
         };

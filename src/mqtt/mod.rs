@@ -26,7 +26,8 @@
 //!
 //! A message belongs to the link from the moment it is handed over until its receipt resolves. The link keeps it, with its
 //! packet identifier, from one connection to the next, and the library sends it again where the broker has kept the session:
-//! so QoS 2 is exactly once. Where the broker has not, or where the link itself is replaced, the receipt fails, and the
+//! so QoS 2 is exactly once, unless the next connection breaks, too, before the library has sent PUBREL again: then it
+//! loses track, the link is replaced, and a message may come twice. Where the broker has not, or where the link itself is replaced, the receipt fails, and the
 //! publish, which still holds the same payload, hands it over anew. It is never with both.
 //!
 //! # A message that the broker hangs up on

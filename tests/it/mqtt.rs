@@ -5,6 +5,7 @@ mod delivery;
 mod faults;
 mod hang_ups;
 mod old_broker;
+mod random_cuts;
 mod sessions;
 
 use std::time::Duration;
