@@ -26,7 +26,7 @@ pub(super) async fn supervise(
     let mut legacy = Legacy::default();
     loop {
         let current = config.borrow_and_update().clone();
-        let opened = Channel::open(current.clone(), tracker.clone(), std::mem::take(&mut legacy));
+        let opened = Channel::open(current.clone(), tracker.clone(), &mut legacy);
         let closed = match opened {
             Ok(mut channel) => {
                 let closed = serve(&mut channel, &mut config, &mut stop).await;
