@@ -98,6 +98,14 @@ enum Ended {
     Pull(Pull, Result<(), PullError>),
 }
 
+impl Legacy {
+    /// What a worker that is told this finds from a former life.
+    pub(super) fn of(config: &WorkerConfig) -> Self {
+        let holds = config.notes.as_deref().map(Holds::kept_in).unwrap_or_default();
+        Self { holds, ..Self::default() }
+    }
+}
+
 impl Channel {
     /// Opens the channel; the connection is made, and made again, in the background.
     ///

@@ -4,10 +4,13 @@
 //! [`HOLD`]. Chunks of another module under the same name would be mixed with these parts, and nobody would notice. So
 //! after a plain pass that may have left parts behind, the name is held for the module that it stood for.
 
-use std::{collections::HashMap, time::Duration};
+mod journal;
+
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use tokio::time::Instant;
 
+use self::journal::Journal;
 use crate::{digest::Digest, protocol::ChunkHead};
 
 /// How long an old device keeps an incomplete module, at most: 300 s, and the minute until its next sweep.
@@ -22,12 +25,18 @@ struct Cut {
 
 /// The names that are held, and what for.
 #[derive(Debug, Default)]
-pub(super) struct Holds(HashMap<String, Hold>);
+pub(super) struct Holds {
+    by_name: HashMap<String, Hold>,
+    journal: Option<Journal>,
+}
 
 #[derive(Debug)]
 struct Hold {
     cut: Cut,
-    until: Instant,
+    /// None while a pass is under way.
+    until: Option<Instant>,
+    /// There may have been parts before that pass.
+    over_parts: bool,
 }
 
 /// How a plain pass has ended.
@@ -45,22 +54,54 @@ impl Cut {
     }
 }
 
+impl Hold {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
 impl Holds {
-    /// Until when chunks of `head` must not be said in plain; `None` where they may be.
-    pub(super) fn held(&self, head: &ChunkHead, now: Instant) -> Option<Instant> {
-        let hold = self.0.get(&head.app_name).filter(|hold| hold.until > now)?;
-        (hold.cut != Cut::of(head)).then_some(hold.until)
+    /// What an earlier worker has noted in `file`, and a place to note more.
+    pub(super) fn kept_in(file: &Path) -> Self {
+        let (journal, by_name) = Journal::open(file);
+        Self { by_name, journal: Some(journal) }
     }
 
-    /// A plain pass of `head` has just sent its last chunk.
+    /// Until when chunks of `head` must not be said in plain; `None` where they may be.
+    pub(super) fn held(&self, head: &ChunkHead, now: Instant) -> Option<Instant> {
+        let hold = self.by_name.get(&head.app_name).filter(|hold| hold.cut != Cut::of(head))?;
+        hold.until.filter(|until| *until > now)
+    }
+
+    /// A plain pass of `head` is about to send its first chunk. Should it never be heard of again, it has left parts.
+    pub(super) fn begin(&mut self, head: &ChunkHead, now: Instant) {
+        // There are no parts of what is a single chunk.
+        if head.layout.total() > 1 {
+            let over_parts = self.by_name.get(&head.app_name).is_some_and(|hold| !hold.is_over(now));
+            let hold = Hold { cut: Cut::of(head), until: None, over_parts };
+            self.by_name.insert(head.app_name.clone(), hold);
+            self.write();
+        }
+    }
+
+    /// The plain pass of `app_name` that began last has just sent its last chunk.
     ///
     /// A clean pass completes the parts of those who had some, and what it sends them after that begins new ones: so it
     /// leaves parts behind wherever there were any before it.
-    pub(super) fn note(&mut self, head: &ChunkHead, end: End, now: Instant) {
-        self.0.retain(|_, hold| hold.until > now);
-        // There are no parts of what is a single chunk.
-        if head.layout.total() > 1 && (end == End::Ragged || self.0.contains_key(&head.app_name)) {
-            self.0.insert(head.app_name.clone(), Hold { cut: Cut::of(head), until: now + HOLD });
+    pub(super) fn end(&mut self, app_name: &str, end: End, now: Instant) {
+        self.by_name.retain(|_, hold| !hold.is_over(now));
+        let Some(hold) = self.by_name.get_mut(app_name) else { return };
+        if end == End::Ragged || hold.over_parts {
+            hold.until = Some(now + HOLD);
+        } else {
+            self.by_name.remove(app_name);
+        }
+        self.write();
+    }
+
+    fn write(&self) {
+        if let Some(journal) = &self.journal {
+            journal.write(&self.by_name);
         }
     }
 }
@@ -75,46 +116,73 @@ mod tests {
         ChunkHead { app_name: "add".to_owned(), digest: Digest::of(module), layout }
     }
 
+    /// A pass of `head` from now to now.
+    fn pass(holds: &mut Holds, head: &ChunkHead, end: End) {
+        holds.begin(head, Instant::now());
+        holds.end(&head.app_name, end, Instant::now());
+    }
+
+    fn held(holds: &Holds, module: &[u8], chunk_size: u32) -> Option<Duration> {
+        holds.held(&head(module, chunk_size), Instant::now()).map(|until| until - Instant::now())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn after_a_ragged_pass_another_module_waits_for_six_minutes() {
         let mut holds = Holds::default();
-        let end = Instant::now();
-        holds.note(&head(b"one", 1), End::Ragged, end);
-        assert_eq!(holds.held(&head(b"two", 1), end), Some(end + HOLD));
-        assert_eq!(holds.held(&head(b"one", 2), end), Some(end + HOLD), "another cut of the same");
-        assert_eq!(holds.held(&head(b"one", 1), end), None, "the same again");
-        assert_eq!(holds.held(&head(b"two", 1), end + HOLD), None);
+        pass(&mut holds, &head(b"one", 1), End::Ragged);
+        assert_eq!(held(&holds, b"two", 1), Some(HOLD));
+        assert_eq!(held(&holds, b"one", 2), Some(HOLD), "another cut of the same");
+        assert_eq!(held(&holds, b"one", 1), None, "the same again");
+        tokio::time::advance(HOLD).await;
+        assert_eq!(held(&holds, b"two", 1), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_clean_pass_nobody_waits() {
         let mut holds = Holds::default();
-        holds.note(&head(b"one", 1), End::Clean, Instant::now());
-        assert_eq!(holds.held(&head(b"two", 1), Instant::now()), None);
+        pass(&mut holds, &head(b"one", 1), End::Clean);
+        assert_eq!(held(&holds, b"two", 1), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_clean_pass_over_parts_leaves_parts() {
         let mut holds = Holds::default();
-        holds.note(&head(b"one", 1), End::Ragged, Instant::now());
+        pass(&mut holds, &head(b"one", 1), End::Ragged);
         tokio::time::advance(HOLD / 2).await;
-        holds.note(&head(b"one", 1), End::Clean, Instant::now());
-        assert_eq!(holds.held(&head(b"two", 1), Instant::now()), Some(Instant::now() + HOLD));
+        pass(&mut holds, &head(b"one", 1), End::Clean);
+        assert_eq!(held(&holds, b"two", 1), Some(HOLD));
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_are_no_parts_of_a_single_chunk() {
         let mut holds = Holds::default();
-        holds.note(&head(b"one", 3), End::Ragged, Instant::now());
-        assert_eq!(holds.held(&head(b"two", 3), Instant::now()), None);
+        pass(&mut holds, &head(b"one", 3), End::Ragged);
+        assert_eq!(held(&holds, b"two", 3), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_over_is_forgotten() {
         let mut holds = Holds::default();
-        holds.note(&head(b"one", 1), End::Ragged, Instant::now());
+        pass(&mut holds, &head(b"one", 1), End::Ragged);
         tokio::time::advance(HOLD).await;
-        holds.note(&head(b"one", 1), End::Clean, Instant::now());
-        assert!(holds.0.is_empty());
+        pass(&mut holds, &head(b"one", 1), End::Clean);
+        assert!(holds.by_name.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_starts_again_knows_what_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("holds.json");
+        let mut holds = Holds::kept_in(&file);
+        // Killed in the middle of this one.
+        holds.begin(&head(b"one", 1), Instant::now());
+        assert_eq!(held(&Holds::kept_in(&file), b"two", 1), Some(HOLD));
+        holds.end("add", End::Ragged, Instant::now());
+        let left = held(&Holds::kept_in(&file), b"two", 1).unwrap();
+        assert!(left > HOLD / 2 && left <= HOLD, "{left:?}");
+        pass(&mut Holds::kept_in(&file), &head(b"one", 1), End::Clean);
+        assert!(held(&Holds::kept_in(&file), b"two", 1).is_some(), "a clean pass over parts");
+        std::fs::write(&file, "no journal").unwrap();
+        assert_eq!(held(&Holds::kept_in(&file), b"two", 1), None);
     }
 }

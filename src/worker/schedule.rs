@@ -239,6 +239,9 @@ impl Schedule {
         if active.ticket.wish.asked {
             active.seats.join();
         }
+        if active.ticket.wish.is_plain() {
+            self.holds.begin(&active.plan.head, now);
+        }
         self.active.push(active.clone());
         Some(active)
     }
@@ -274,9 +277,9 @@ impl Schedule {
 
     /// What a pass has left behind at old devices; `whole` where it has sent all of its chunks.
     pub(super) fn note_parts(&mut self, pass: &Active, whole: bool, now: Instant) {
-        if pass.ticket.wish.is_plain() && pass.seats.sent() > 0 {
-            let end = if whole && !pass.seats.went_round() { End::Clean } else { End::Ragged };
-            self.holds.note(&pass.plan.head, end, now);
+        if pass.ticket.wish.is_plain() {
+            let clean = pass.seats.sent() == 0 || (whole && !pass.seats.went_round());
+            self.holds.end(&pass.ticket.wish.app_name, if clean { End::Clean } else { End::Ragged }, now);
         }
     }
 
