@@ -4,5 +4,8 @@ pub mod channel;
 mod connections;
 mod declared;
 mod fetched;
+pub mod gated;
+mod late;
+mod many;
 mod requested;
 mod stopping;
