@@ -150,6 +150,14 @@ impl Waiting {
             Look::Due | Look::UnderWay => None,
         }
     }
+
+    /// What was found out long ago is asked for anew: the tag may have moved.
+    fn look_again_unless_fresh(&mut self, now: Instant) {
+        let is_tag = self.ticket.wish.reference.digest().is_none();
+        if is_tag && matches!(self.look, Look::Found(_, at) if now - at >= FRESH) {
+            self.look = Look::Due;
+        }
+    }
 }
 
 impl Schedule {
@@ -172,7 +180,12 @@ impl Schedule {
         };
         if let Some(waiting) = self.waiting.iter_mut().find(serves) {
             waiting.ticket.wish.asked |= wish.asked;
-            return if held(waiting) { Admission::Held } else { Admission::Joined };
+            if !held(waiting) {
+                return Admission::Joined;
+            }
+            // The tag may mean by now what is not held.
+            waiting.look_again_unless_fresh(now);
+            return Admission::Held;
         }
         let requested = |waiting: &&Waiting| waiting.ticket.wish.source == Source::Requested;
         if wish.source == Source::Requested && self.waiting.iter().filter(requested).count() >= capacity {
@@ -227,13 +240,8 @@ impl Schedule {
         }
         let index = self.next(now)?;
         let waiting = self.waiting.get_mut(index)?;
-        let is_tag = waiting.ticket.wish.reference.digest().is_none();
-        let Look::Found(plan, at) = &waiting.look else { return None };
-        if is_tag && now - *at >= FRESH {
-            waiting.look = Look::Due;
-            return None;
-        }
-        let plan = plan.clone();
+        waiting.look_again_unless_fresh(now);
+        let plan = waiting.plan()?.clone();
         let Waiting { ticket, .. } = self.waiting.remove(index)?;
         let active = Active { ticket, plan, seats: Seats::default(), stop: stop.child_token() };
         if active.ticket.wish.asked {

@@ -284,6 +284,20 @@ async fn the_same_module_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tag_that_moves_back_is_held_no_more_once_somebody_asks() {
+    let mut schedule = Schedule::default();
+    broken_off(&mut schedule, b"old", 3);
+    ask(&mut schedule, plain("a"));
+    look_at(&mut schedule, 100, b"new");
+    assert_eq!(ask(&mut schedule, plain("a")), Admission::Held);
+    assert!(schedule.look(Instant::now()).is_none(), "that was just found out");
+    tokio::time::advance(FRESH).await;
+    assert_eq!(ask(&mut schedule, plain("a")), Admission::Held);
+    look_at(&mut schedule, 100, b"old");
+    assert!(begin_found(&mut schedule).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pass_that_sent_nothing_leaves_nothing_behind() {
     let mut schedule = Schedule::default();
     broken_off(&mut schedule, b"old", 0);
