@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::{link::Link, publisher::SendError, schedule::Plan};
 use crate::{
-    protocol::{ChunkHead, Layout},
+    protocol::{ChunkHead, Layout, layout::InvalidLayout},
     registry::Reference,
 };
+
+/// The most chunks of a module: what is remembered of each costs 32 bytes.
+pub(super) const MAX_CHUNKS: u32 = 1 << 18;
 
 /// What will be sent for `reference`, in chunks that say `app_name`.
 ///
@@ -15,7 +18,9 @@ use crate::{
 pub(super) async fn look(link: &Link, reference: &Reference, app_name: &str) -> Result<Plan, SendError> {
     let module = link.registry.resolve(reference).await?;
     let chunk_size = link.chunk_size(app_name)?;
-    let layout = Layout::new(module.size, chunk_size.get())
+    let layout = Layout::new(module.size, chunk_size.get());
+    let layout = layout
+        .and_then(|layout| if layout.total() > MAX_CHUNKS { Err(InvalidLayout::TooManyChunks) } else { Ok(layout) })
         .map_err(|source| SendError::Uncut { reference: reference.clone(), source })?;
     let head = ChunkHead { app_name: app_name.to_owned(), digest: module.digest, layout };
     Ok(Plan { module, head: Arc::new(head) })

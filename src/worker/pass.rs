@@ -36,11 +36,11 @@ impl Pass {
 }
 
 async fn feed(publisher: &Publisher, formats: &[Format], pace: &mut Pace, intake: &Intake) -> Result<(), SendError> {
-    let Publisher { link, plan, audience: Audience::Everyone(Active { seats, .. }), .. } = publisher else {
-        return Ok(());
-    };
+    let Publisher { link, plan, audience, .. } = publisher;
+    let Audience::Everyone(Active { seats, .. }) = audience else { return Ok(()) };
     let head = &plan.head;
-    let mut source = intake.until_stopped(ChunkSource::open(&link.registry, &plan.module, head.clone())).await??;
+    let opening = audience.starving(ChunkSource::open(&link.registry, &plan.module, head.clone()));
+    let mut source = intake.until_stopped(opening).await??;
     for index in 0..head.layout.total() {
         intake.until_stopped(pace.wait(head.layout.len_of(index))).await?;
         intake.put(publisher, &mut source, formats, || seats.send()).await?;
@@ -50,7 +50,7 @@ async fn feed(publisher: &Publisher, formats: &[Format], pace: &mut Pace, intake
     let again = seats.close();
     if again > 0 {
         let opening = ChunkSource::open_at(&link.registry, &plan.module, head.clone(), 0, digests);
-        let mut source = intake.until_stopped(opening).await??;
+        let mut source = intake.until_stopped(audience.starving(opening)).await??;
         for index in 0..again {
             intake.until_stopped(pace.wait(head.layout.len_of(index))).await?;
             intake.put(publisher, &mut source, formats, || seats.send_again()).await?;

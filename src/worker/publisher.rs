@@ -1,6 +1,6 @@
 //! Publishes chunks as they are read, several at once, and counts those that the broker has acknowledged.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::mpsc;
@@ -72,6 +72,18 @@ impl Audience {
             Self::Everyone(pass) => Claim::Pass { since: pass.ticket.since, left: pass.left() },
             Self::Device(_) => Claim::Pull,
         }
+    }
+
+    /// Waits for the registry, as others can see.
+    pub(super) async fn starving<T>(&self, waiting: impl Future<Output = T>) -> T {
+        let starves = |starves| match self {
+            Self::Everyone(pass) => pass.starving.store(starves, Ordering::Relaxed),
+            Self::Device(_) => {}
+        };
+        starves(true);
+        let fed = waiting.await;
+        starves(false);
+        fed
     }
 }
 
@@ -159,7 +171,7 @@ impl Intake {
     ) -> Result<(), SendError> {
         let put = async {
             // Who has nothing to send yet must not hold what others could use.
-            source.ready().await?;
+            publisher.audience.starving(source.ready()).await?;
             let turn = publisher.link.turns.take(publisher.audience.claim(), formats.len());
             let share = turn.await.ok_or(SendError::Stopped)?;
             let chunk = source.next(formats).await?;

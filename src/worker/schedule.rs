@@ -7,7 +7,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,13 +32,19 @@ use crate::{
 const MAX_ACTIVE: usize = 4;
 
 /// Passes that have begun, those that rest among them.
-const MAX_BEGUN: usize = 8;
+const MAX_BEGUN: usize = 16;
 
-/// References that the registry is asked about at once.
+/// References that one registry is asked about at once, so that one that does not answer holds up nobody else.
 const MAX_LOOKS: usize = 8;
+
+/// And all registries together.
+const MAX_ALL_LOOKS: usize = 64;
 
 /// How long it stands what a tag was found to mean; a pass that begins later asks again.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// How often to look whether a pass under way waits for the registry while others wait for their turn.
+const STARVING: Duration = Duration::from_secs(1);
 
 /// The longest rest between two passes of the same.
 const MAX_REST: Duration = Duration::from_secs(20);
@@ -90,6 +99,8 @@ pub(super) struct Active {
     pub(super) ticket: Ticket,
     pub(super) plan: Arc<Plan>,
     pub(super) seats: Seats,
+    /// It waits for the registry: others may go on meanwhile.
+    pub(super) starving: Arc<AtomicBool>,
     pub(super) stop: CancellationToken,
 }
 
@@ -136,6 +147,10 @@ impl Wish {
 }
 
 impl Active {
+    fn is_starving(&self) -> bool {
+        self.starving.load(Ordering::Relaxed)
+    }
+
     /// Bytes that it has still to send, whole chunks.
     pub(super) fn left(&self) -> u64 {
         let layout = self.plan.head.layout;
@@ -200,13 +215,17 @@ impl Schedule {
     /// The next wish that the registry is to be asked about; [`Self::found`] or [`Self::take`] ends that.
     pub(super) fn look(&mut self, now: Instant) -> Option<Ticket> {
         self.resting.retain(|_, until| *until > now);
-        if self.waiting.iter().filter(|waiting| matches!(waiting.look, Look::UnderWay)).count() >= MAX_LOOKS {
+        let under_way = || {
+            let looks = self.waiting.iter().filter(|waiting| matches!(waiting.look, Look::UnderWay));
+            looks.map(|waiting| waiting.ticket.wish.reference.host())
+        };
+        if under_way().count() >= MAX_ALL_LOOKS {
             return None;
         }
-        let next = self
-            .waiting
-            .iter()
-            .position(|waiting| matches!(waiting.look, Look::Due) && self.may_begin(&waiting.ticket.wish))?;
+        let next = self.waiting.iter().position(|Waiting { ticket: Ticket { wish, .. }, look }| {
+            let is_asked = || under_way().filter(|host| *host == wish.reference.host()).count();
+            matches!(look, Look::Due) && self.may_begin(wish) && is_asked() < MAX_LOOKS
+        })?;
         let waiting = self.waiting.get_mut(next)?;
         waiting.look = Look::UnderWay;
         Some(waiting.ticket.clone())
@@ -243,7 +262,8 @@ impl Schedule {
         waiting.look_again_unless_fresh(now);
         let plan = waiting.plan()?.clone();
         let Waiting { ticket, .. } = self.waiting.remove(index)?;
-        let active = Active { ticket, plan, seats: Seats::default(), stop: stop.child_token() };
+        let (seats, starving) = (Seats::default(), Arc::default());
+        let active = Active { ticket, plan, seats, starving, stop: stop.child_token() };
         if active.ticket.wish.asked {
             active.seats.join();
         }
@@ -267,11 +287,12 @@ impl Schedule {
             })
         };
         let (shortest, size, _) = ready().min_by_key(|(_, size, since)| (*size, *since))?;
-        if self.active.len() < MAX_ACTIVE {
+        let fed = || self.active.iter().filter(|active| !active.is_starving());
+        if fed().count() < MAX_ACTIVE {
             let oldest = ready().min_by_key(|(.., since)| *since).filter(|(.., since)| now - *since >= AGED);
             return Some(oldest.map_or(shortest, |(oldest, ..)| oldest));
         }
-        let shorter = self.active.iter().filter(|active| active.left() <= size).count();
+        let shorter = fed().filter(|active| active.left() <= size).count();
         (shorter < MAX_ACTIVE).then_some(shortest)
     }
 
@@ -297,10 +318,11 @@ impl Schedule {
         (waiting.filter(|wish| wish.asked).collect(), std::mem::take(&mut self.holds))
     }
 
-    /// When a wish that waits has rested enough, or is held no more.
+    /// When a wish that waits has rested enough, is held no more, or may overtake a pass that waits for the registry.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let until = |waiting: &Waiting| {
-            self.rests_until(&waiting.ticket.wish).or_else(|| held_until(&self.holds, waiting, now))
+            let until = self.rests_until(&waiting.ticket.wish).or_else(|| held_until(&self.holds, waiting, now));
+            until.or_else(|| self.active.iter().any(Active::is_starving).then_some(now + STARVING))
         };
         self.waiting.iter().filter_map(until).min()
     }

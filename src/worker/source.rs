@@ -11,14 +11,15 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 
+use super::look::MAX_CHUNKS;
 use crate::{
     digest::{Digest, Hasher},
     protocol::{ChunkEncoder, ChunkHead, Format},
     registry::{Module, ModuleReader, RangeReader, Registry, RegistryError},
 };
 
-/// The digests of chunks that are remembered, over all modules: 2 MiB of them.
-const MAX_KNOWN: usize = 65_536;
+/// The digests of chunks that are remembered, over all modules: 8 MiB of them.
+const MAX_KNOWN: usize = MAX_CHUNKS as usize;
 
 /// One chunk, ready for the wire.
 pub(super) struct EncodedChunk {

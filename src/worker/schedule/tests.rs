@@ -155,6 +155,24 @@ async fn the_registry_is_asked_about_a_bounded_number_at_once() {
     assert_eq!(looks.len(), MAX_LOOKS);
     assert!(schedule.take(looks[0].id).is_some(), "it came to nothing");
     assert!(schedule.look(Instant::now()).is_some());
+    schedule.ask(requested("elsewhere.example/a"), 100, Instant::now());
+    assert!(schedule.look(Instant::now()).is_some(), "another registry is asked all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn passes_that_wait_for_the_registry_do_not_hold_up_others() {
+    let mut schedule = Schedule::default();
+    let stalled: Vec<_> = (0..4)
+        .map(|i| {
+            ask_for(&mut schedule, &format!("stalled{i}"), 10);
+            begin_found(&mut schedule).unwrap()
+        })
+        .collect();
+    ask_for(&mut schedule, "other", 100);
+    assert!(begin_found(&mut schedule).is_none());
+    stalled[0].starving.store(true, Ordering::Relaxed);
+    assert_eq!(schedule.wake_at(Instant::now()), Some(Instant::now() + STARVING));
+    assert!(begin_found(&mut schedule).is_some());
 }
 
 #[tokio::test(start_paused = true)]
