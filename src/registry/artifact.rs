@@ -53,6 +53,9 @@ pub enum Unsupported {
     /// An index of several entries, none of them for WASM.
     #[error("its index has no entry for wasm among the platforms {0}")]
     NoWasmPlatform(Seen),
+    /// The configuration of a container image is not what it should be.
+    #[error("its image configuration cannot be read")]
+    ImageConfig,
     /// A container image.
     #[error("tar layers are not supported yet, push the .wasm file as it is (media types seen: {0})")]
     TarLayers(Seen),
@@ -69,7 +72,7 @@ pub enum Unsupported {
 pub struct Seen(String);
 
 impl Seen {
-    fn new(names: impl Iterator<Item = String>) -> Self {
+    pub(super) fn new(names: impl Iterator<Item = String>) -> Self {
         const MOST: usize = 8;
         let mut distinct: Vec<String> = Vec::new();
         for name in names {

@@ -11,6 +11,7 @@
 //!
 //! - `reference` – what people write, made fully qualified;
 //! - `artifact` – which layer of a manifest is the WebAssembly module (pure);
+//! - `layer` – a container image's layer, as the archive that holds a module (blocking);
 //! - `credentials` – which host gets which secret; `auth` – challenges answered and tokens kept;
 //! - `transport` – HTTP: which TLS for which host, redirects, bounds, timeouts;
 //! - `client` – requests put together, statuses made into errors;
@@ -24,6 +25,8 @@ mod auth;
 mod client;
 mod credentials;
 mod error;
+#[allow(dead_code, unused_imports, reason = "tar layers need a place to be unpacked to, which there is none yet")]
+mod layer;
 mod reader;
 mod reference;
 mod transport;
@@ -32,5 +35,6 @@ pub use artifact::Unsupported;
 pub use client::{Module, Registry, RegistryOptions};
 pub use credentials::Credentials;
 pub use error::RegistryError;
+pub use layer::UnusableLayer;
 pub use reader::{ModuleReader, RangeReader};
 pub use reference::{InvalidReference, Reference};
