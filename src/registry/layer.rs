@@ -5,9 +5,9 @@
 //! image's entrypoint, then the only `*.wasm` of the layer.
 //!
 //! ```text
-//!   layer ──► content ──► archive ──► choice        first pass: which entry, and is the layer sound to its end?
+//!   layer ──► content ──► archive ──► choice        find: which entry, and is the layer sound to its end?
 //!             (gunzip,    (entries)   (of names)
-//!              bounds)       └──────► module        second pass: that entry's bytes, their digest
+//!              bounds)       └──────► module        write: that entry's bytes, and their digest
 //! ```
 //!
 //! Nothing is ever extracted by path: names are only compared, and the one output is a file that the caller made. Memory
@@ -21,12 +21,12 @@ mod choice;
 mod content;
 mod entrypoint;
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::entrypoint::entrypoint;
 use self::{archive::Archive, choice::Choice, content::Content};
+pub(super) use self::{choice::Found, entrypoint::entrypoint};
 use super::artifact::{PREAMBLE_LEN, Seen, may_be_wasm};
 use crate::digest::{Digest, Hasher};
 
@@ -50,14 +50,6 @@ pub(super) struct Search {
     pub(super) max_module_size: u64,
     /// The most bytes that may come out of the decompressor, of whatever: headers, other files, padding.
     pub(super) max_unpacked_size: u64,
-}
-
-/// A module that was found and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unpacked {
-    pub(super) digest: Digest,
-    /// In bytes.
-    pub(super) size: u64,
 }
 
 /// Why a layer holds no module that can be used.
@@ -108,50 +100,46 @@ pub(super) enum UnpackError {
     Stopped,
 }
 
-/// Finds the module in a layer, which must have been verified, and writes it to `output`.
+/// Finds the module in a layer, and reads the layer to its end: only there does gzip say whether all came out as it went in.
+///
+/// Ends soon after `stop` is cancelled.
+pub(super) fn find(layer: impl Read, search: &Search, stop: &CancellationToken) -> Result<Found, UnpackError> {
+    let mut archive = open(layer, search, stop);
+    let mut choice = Choice::new(search.entrypoint.as_deref());
+    while let Some(entry) = archive.next()? {
+        choice.see(&entry);
+    }
+    archive.drain()?;
+    let found = choice.chosen()?;
+    if found.size > search.max_module_size { Err(UnpackError::TooLarge(found.size)) } else { Ok(found) }
+}
+
+/// Writes a module that was found in the same layer before to `output`; returns its digest.
 ///
 /// Ends soon after `stop` is cancelled. What has been written when it fails is of no use.
-pub(super) fn unpack(
-    mut layer: impl Read + Seek,
+pub(super) fn write(
+    layer: impl Read,
     search: &Search,
+    found: &Found,
     output: &mut impl Write,
     stop: &CancellationToken,
-) -> Result<Unpacked, UnpackError> {
-    let chosen = {
-        let mut archive = open(&mut layer, search, stop)?;
-        let mut choice = Choice::new(search.entrypoint.as_deref());
-        while let Some(entry) = archive.next()? {
-            choice.see(&entry);
-        }
-        // To the end: only there does gzip say whether all came out as it went in.
-        archive.drain()?;
-        choice.chosen()?
-    };
-    if chosen.size > search.max_module_size {
-        return Err(UnpackError::TooLarge(chosen.size));
-    }
-    let mut archive = open(&mut layer, search, stop)?;
+) -> Result<Digest, UnpackError> {
+    let mut archive = open(layer, search, stop);
     while let Some(entry) = archive.next()? {
-        if entry.number == chosen.number {
-            return copy(&mut archive, &chosen.name, output);
+        if entry.number == found.number {
+            return copy(&mut archive, &found.name, output);
         }
     }
     Err(UnusableLayer::Truncated.into())
 }
 
-fn open<'a, R: Read + Seek>(
-    layer: &'a mut R,
-    search: &Search,
-    stop: &'a CancellationToken,
-) -> Result<Archive<'a>, UnpackError> {
-    layer.rewind().map_err(UnpackError::Read)?;
-    Ok(Archive::new(Content::new(layer, search.compression, search.max_unpacked_size, stop)))
+fn open<'a>(layer: impl Read + 'a, search: &Search, stop: &'a CancellationToken) -> Archive<'a> {
+    Archive::new(Content::new(layer, search.compression, search.max_unpacked_size, stop))
 }
 
 /// The bytes of the entry that was reached.
-fn copy(archive: &mut Archive<'_>, name: &[u8], output: &mut impl Write) -> Result<Unpacked, UnpackError> {
+fn copy(archive: &mut Archive<'_>, name: &[u8], output: &mut impl Write) -> Result<Digest, UnpackError> {
     let mut hasher = Hasher::new();
-    let mut size = 0;
     let mut buffer = vec![0; BUFFER];
     let mut preamble = Vec::with_capacity(PREAMBLE_LEN);
     loop {
@@ -165,13 +153,12 @@ fn copy(archive: &mut Archive<'_>, name: &[u8], output: &mut impl Write) -> Resu
         }
         hasher.update(bytes);
         output.write_all(bytes).map_err(UnpackError::Write)?;
-        size += bytes.len() as u64;
     }
     if preamble.len() < PREAMBLE_LEN || !may_be_wasm(&preamble) {
         return Err(UnusableLayer::NotWasm(choice::seen([name])).into());
     }
     output.flush().map_err(UnpackError::Write)?;
-    Ok(Unpacked { digest: hasher.finish(), size })
+    Ok(hasher.finish())
 }
 
 #[cfg(test)]

@@ -9,23 +9,23 @@ const PLUGIN: &[u8] = b"plugin.wasm";
 /// How many candidates are remembered: enough to name some where there are several.
 const MOST: usize = 9;
 
-/// An entry that may be the module.
+/// An entry that is, or may be, the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Candidate {
+pub(in crate::registry) struct Found {
     pub(super) number: u32,
     /// Normalised.
     pub(super) name: Vec<u8>,
     /// In bytes.
-    pub(super) size: u64,
+    pub(in crate::registry) size: u64,
 }
 
 /// The candidates of the entries seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Choice<'a> {
     entrypoint: Option<&'a [u8]>,
-    by_plugin: Option<Candidate>,
-    by_entrypoint: Option<Candidate>,
-    by_suffix: Vec<Candidate>,
+    by_plugin: Option<Found>,
+    by_entrypoint: Option<Found>,
+    by_suffix: Vec<Found>,
 }
 
 impl<'a> Choice<'a> {
@@ -36,8 +36,7 @@ impl<'a> Choice<'a> {
     /// Takes an entry into account. One of the same name as another takes its place, whatever it is.
     pub(super) fn see(&mut self, entry: &Entry) {
         let name = normalised(&entry.path);
-        let candidate =
-            entry.is_regular.then(|| Candidate { number: entry.number, name: name.clone(), size: entry.size });
+        let candidate = entry.is_regular.then(|| Found { number: entry.number, name: name.clone(), size: entry.size });
         if name == PLUGIN {
             self.by_plugin.clone_from(&candidate);
         }
@@ -51,7 +50,7 @@ impl<'a> Choice<'a> {
     }
 
     /// The module: `plugin.wasm`, the entrypoint, or the only `*.wasm`.
-    pub(super) fn chosen(self) -> Result<Candidate, UnpackError> {
+    pub(super) fn chosen(self) -> Result<Found, UnpackError> {
         if let Some(candidate) = self.by_plugin.or(self.by_entrypoint) {
             return Ok(candidate);
         }

@@ -1,5 +1,3 @@
-use std::io::Cursor;
-
 use flate2::{Compression as Level, write::GzEncoder};
 use proptest::prelude::*;
 use tar::{Builder, EntryType, Header};
@@ -18,10 +16,10 @@ fn gzipped() -> Search {
 
 /// What comes out, or the message of what went wrong.
 fn unpacked(layer: &[u8], search: &Search) -> Result<Vec<u8>, String> {
-    let mut output = Vec::new();
-    let result = unpack(Cursor::new(layer), search, &mut output, &CancellationToken::new());
-    let Unpacked { digest, size } = result.map_err(|error| error.to_string())?;
-    assert_eq!((digest, size), (Digest::of(&output), output.len() as u64));
+    let (mut output, stop) = (Vec::new(), CancellationToken::new());
+    let found = find(layer, search, &stop).map_err(|error| error.to_string())?;
+    let digest = write(layer, search, &found, &mut output, &stop).map_err(|error| error.to_string())?;
+    assert_eq!((digest, found.size), (Digest::of(&output), output.len() as u64));
     Ok(output)
 }
 
@@ -268,13 +266,8 @@ fn it_stops_when_it_is_told_to() {
             Ok(whole)
         }
     }
-    impl Seek for Endless {
-        fn seek(&mut self, _: io::SeekFrom) -> io::Result<u64> {
-            Ok(0)
-        }
-    }
     let stop = CancellationToken::new();
-    let result = unpack(Endless(0, stop.clone()), &gzipped(), &mut Vec::new(), &stop);
+    let result = find(Endless(0, stop.clone()), &gzipped(), &stop);
     assert!(matches!(result, Err(UnpackError::Stopped)), "{result:?}");
 }
 
@@ -290,7 +283,9 @@ fn a_disk_that_fails_is_not_blamed_on_the_layer() {
         }
     }
     let layer = archive(&[file("plugin.wasm", MODULE)]);
-    let result = unpack(Cursor::new(layer), &search(), &mut Full, &CancellationToken::new());
+    let stop = CancellationToken::new();
+    let found = find(&*layer, &search(), &stop).unwrap();
+    let result = write(&*layer, &search(), &found, &mut Full, &stop);
     assert!(matches!(result, Err(UnpackError::Write(_))), "{result:?}");
 }
 
