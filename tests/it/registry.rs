@@ -5,6 +5,7 @@ mod faults;
 mod odd;
 mod pull;
 mod servers;
+mod stores;
 
 use wasmproxy::{
     digest::Digest,
@@ -60,6 +61,17 @@ async fn pull(registry: &Registry, name: &str) -> Result<Vec<u8>, RegistryError>
 /// What resolving and reading fails with.
 async fn refusal(registry: &Registry, name: &str) -> RegistryError {
     pull(registry, name).await.unwrap_err()
+}
+
+/// A module as if it had been resolved.
+fn resolved(host: &str, bytes: &[u8]) -> Module {
+    Module {
+        reference: Reference::parse("add:1", host).unwrap(),
+        manifest_digest: Digest::of(b""),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        media_type: WASM.to_owned(),
+    }
 }
 
 /// A manifest of one module, as JSON.

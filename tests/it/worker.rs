@@ -4,5 +4,6 @@ pub mod channel;
 mod connections;
 mod declared;
 mod fetched;
+mod moved;
 mod requested;
 mod stopping;
