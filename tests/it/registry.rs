@@ -25,7 +25,15 @@ const MAX_READ: usize = 512 * 1024;
 fn options(host: &str) -> RegistryOptions {
     let tls = TlsOptions::default();
     let credentials = Credentials::Anonymous;
-    RegistryOptions { host: host.to_owned(), plain_http: true, credentials, tls, max_module_size: 1 << 30 }
+    RegistryOptions {
+        host: host.to_owned(),
+        plain_http: true,
+        credentials,
+        tls,
+        max_module_size: 1 << 30,
+        timeout: RegistryOptions::DEFAULT_TIMEOUT,
+        cache: None,
+    }
 }
 
 fn registry(host: &str) -> Registry {

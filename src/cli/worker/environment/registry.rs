@@ -23,7 +23,15 @@ pub(super) fn options(variables: &mut Variables<'_>) -> Result<RegistryOptions, 
     let (host, plain_http) = host(url)?;
     let credentials = credentials(variables)?;
     let tls = TlsOptions::default();
-    Ok(RegistryOptions { host, plain_http, credentials, tls, max_module_size: MAX_MODULE_SIZE })
+    Ok(RegistryOptions {
+        host,
+        plain_http,
+        credentials,
+        tls,
+        max_module_size: MAX_MODULE_SIZE,
+        timeout: RegistryOptions::DEFAULT_TIMEOUT,
+        cache: None,
+    })
 }
 
 /// The host by its one name, and whether it speaks plain HTTP. The text is never shown: it may hold a password.
