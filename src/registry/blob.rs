@@ -143,7 +143,7 @@ impl BlobReader {
         match response.content_length() {
             // A registry may send less of a range than was asked for; of the whole, never.
             Some(length) if length > whole || (length < whole && response.status() == StatusCode::OK) => {
-                Err(self.blob.wrong_size(self.position - skip + length))
+                Err(self.blob.wrong_size((self.position - skip).saturating_add(length)))
             }
             _ => Ok(Body { response, skip, floor: Floor::new(self.registry.timeout()) }),
         }

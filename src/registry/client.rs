@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
+    artifact::Packed,
     auth::Authenticator,
     blob::{Blob, BlobReader},
     cache::{Cache, FileReader, Kept, Reading, Wanted},
@@ -48,9 +49,15 @@ pub struct Module {
     pub digest: Digest,
     /// The size of the module in bytes; never 0.
     pub size: u64,
-    /// The media type of the layer that the module is.
+    /// The media type of the layer that the module is; `application/wasm` where it is a file in one.
     pub media_type: String,
+    /// Where its bytes are.
+    pub origin: Origin,
 }
+
+/// Where a module's bytes are: in a blob of its own, unless it is a file in a container image's layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin(pub(super) Option<Arc<Packed>>);
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +94,7 @@ impl Registry {
     /// # Errors
     /// See [`RegistryError`].
     pub async fn open(&self, module: &Module) -> Result<ModuleReader, RegistryError> {
-        Ok(ModuleReader::new(self.open_at(module, 0).await?))
+        Ok(ModuleReader::new(self.open_at(module, 0).await?, &module.media_type))
     }
 
     /// Begins to read a module from `offset` on. What comes is as long as it should be, but not verified: compare it
@@ -97,6 +104,11 @@ impl Registry {
     /// See [`RegistryError`].
     pub async fn open_at(&self, module: &Module, offset: u64) -> Result<RangeReader, RegistryError> {
         let blob = Blob::from(module);
+        if let Some(packed) = &module.origin.0 {
+            let kept = self.kept_packed(&module.reference, module.digest, packed).await?;
+            let reader = FileReader::new(Reading::Kept(kept), offset, blob.size);
+            return Ok(RangeReader::of_unpacked(self.clone(), reader, blob));
+        }
         if let Some(cache) = &self.inner.cache {
             let reader = FileReader::new(self.cached(cache, &blob).await?, offset, blob.size);
             return Ok(RangeReader::of_file(self.clone(), reader, blob));
@@ -116,7 +128,6 @@ impl Registry {
     }
 
     /// Gets a blob of any kind into the cache. `None` where it cannot be kept: there is no cache, no room, or the disk gives trouble.
-    #[allow(dead_code, reason = "for tar layers")]
     pub(super) async fn fetch(&self, blob: &Blob) -> Result<Option<Kept>, RegistryError> {
         let Some(cache) = &self.inner.cache else { return Ok(None) };
         match self.cached(cache, blob).await? {
@@ -126,7 +137,6 @@ impl Registry {
     }
 
     /// Where modules are kept, if anywhere.
-    #[allow(dead_code, reason = "for tar layers")]
     pub(super) fn cache(&self) -> Option<&Cache> {
         self.inner.cache.as_ref()
     }

@@ -85,6 +85,14 @@ pub enum RegistryError {
         /// The artifact.
         reference: Reference,
     },
+    /// A container image could not be unpacked into the cache: it may do better later.
+    #[error("{reference} cannot be unpacked: {reason}; make the cache larger, or check its disk")]
+    NotUnpacked {
+        /// The artifact.
+        reference: Reference,
+        /// What is missing.
+        reason: String,
+    },
     /// The registry cannot be reached, is busy or fails: it may do better later.
     #[error("{host} is not available: {reason}; check the registry's address, and that it runs")]
     Unavailable {
@@ -130,6 +138,6 @@ pub enum RegistryError {
 impl RegistryError {
     /// Whether the same request may succeed later with nobody changing anything.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::CacheChanged { .. })
+        matches!(self, Self::Unavailable { .. } | Self::CacheChanged { .. } | Self::NotUnpacked { .. })
     }
 }

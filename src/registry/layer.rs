@@ -17,6 +17,7 @@
 //! All of this blocks: it belongs on a thread of its own.
 
 mod archive;
+mod checked;
 mod choice;
 mod content;
 mod entrypoint;
@@ -26,7 +27,7 @@ use std::io::{self, Read, Write};
 use tokio_util::sync::CancellationToken;
 
 use self::{archive::Archive, choice::Choice, content::Content};
-pub(super) use self::{choice::Found, entrypoint::entrypoint};
+pub(super) use self::{checked::checked, choice::Found, entrypoint::entrypoint};
 use super::artifact::{PREAMBLE_LEN, Seen, may_be_wasm};
 use crate::digest::{Digest, Hasher};
 
@@ -89,6 +90,9 @@ pub(super) enum UnpackError {
     /// The module has more bytes than may be.
     #[error("the module has {0} bytes")]
     TooLarge(u64),
+    /// The disk has changed the layer since it was verified.
+    #[error("the layer has changed")]
+    Changed,
     /// The layer could not be read from the disk.
     #[error("the layer cannot be read: {0}")]
     Read(#[source] io::Error),
@@ -100,7 +104,7 @@ pub(super) enum UnpackError {
     Stopped,
 }
 
-/// Finds the module in a layer, and reads the layer to its end: only there does gzip say whether all came out as it went in.
+/// Finds the module in a layer, whose bytes should come through [`checked`], and reads the layer to its end: only there does gzip say whether all came out as it went in.
 ///
 /// Ends soon after `stop` is cancelled.
 pub(super) fn find(layer: impl Read, search: &Search, stop: &CancellationToken) -> Result<Found, UnpackError> {

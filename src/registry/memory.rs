@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{artifact::Layer, reference::Reference};
+use super::{artifact::Selected, reference::Reference};
 use crate::digest::Digest;
 
 /// Manifests that are remembered, and as many tags. Both are named by devices, too.
@@ -28,7 +28,7 @@ pub(super) struct Memory {
 /// What a manifest, or an index, leads to.
 #[derive(Debug, Clone)]
 struct Seen {
-    layer: Layer,
+    selected: Selected,
     at: Instant,
 }
 
@@ -38,24 +38,24 @@ impl Memory {
         of.tag().is_some_and(|tag| lock(&self.tags).get(&key(of, tag.to_owned())).is_some())
     }
 
-    /// The layer that a manifest in a reference's repository leads to.
-    pub(super) fn manifest(&self, of: &Reference, digest: Digest) -> Option<Layer> {
-        lock(&self.manifests).get(&key(of, digest)).map(|seen| seen.layer.clone())
+    /// Where the module is that a manifest in a reference's repository leads to.
+    pub(super) fn manifest(&self, of: &Reference, digest: Digest) -> Option<Selected> {
+        lock(&self.manifests).get(&key(of, digest)).map(|seen| seen.selected.clone())
     }
 
     /// The same, if it was seen lately.
-    pub(super) fn fresh_manifest(&self, of: &Reference, digest: Digest) -> Option<Layer> {
+    pub(super) fn fresh_manifest(&self, of: &Reference, digest: Digest) -> Option<Selected> {
         let mut manifests = lock(&self.manifests);
         let seen = manifests.get(&key(of, digest)).filter(|seen| seen.at.elapsed() < FRESH)?;
-        Some(seen.layer.clone())
+        Some(seen.selected.clone())
     }
 
     /// Notes what a reference has led to just now.
-    pub(super) fn saw(&self, of: &Reference, digest: Digest, layer: Layer) {
+    pub(super) fn saw(&self, of: &Reference, digest: Digest, selected: Selected) {
         if let (Some(tag), None) = (of.tag(), of.digest()) {
             lock(&self.tags).put(key(of, tag.to_owned()), ());
         }
-        lock(&self.manifests).put(key(of, digest), Seen { layer, at: Instant::now() });
+        lock(&self.manifests).put(key(of, digest), Seen { selected, at: Instant::now() });
     }
 }
 
@@ -105,8 +105,9 @@ mod tests {
         Reference::parse(text, "registry.example").unwrap()
     }
 
-    fn layer() -> Layer {
-        Layer { digest: Digest::of(b"module"), size: 8, media_type: "application/wasm".to_owned() }
+    fn layer() -> Selected {
+        let media_type = "application/wasm".to_owned();
+        Selected::Raw(crate::registry::artifact::Layer { digest: Digest::of(b"module"), size: 8, media_type })
     }
 
     #[tokio::test(start_paused = true)]

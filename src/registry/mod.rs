@@ -11,7 +11,8 @@
 //!
 //! - `reference` – what people write, made fully qualified;
 //! - `artifact` – which layer of a manifest is the WebAssembly module (pure);
-//! - `layer` – a container image's layer, as the archive that holds a module (blocking);
+//! - `layer` – a container image's layer, as the archive that holds a module (blocking); `packed` – such a layer fetched,
+//!   unpacked, and the module kept;
 //! - `credentials` – which host gets which secret; `auth` – challenges answered and tokens kept;
 //! - `transport` – HTTP: which TLS for which host, redirects, bounds, timeouts; `floor` – how slow is too slow (pure);
 //! - `requests` – requests put together, statuses made into errors; `retry` – which are tried again, and when;
@@ -32,10 +33,10 @@ mod client;
 mod credentials;
 mod error;
 mod floor;
-#[allow(dead_code, unused_imports, reason = "nothing unpacks layers yet")]
 mod layer;
 mod memory;
 mod options;
+mod packed;
 mod reader;
 mod reference;
 mod requests;
@@ -45,7 +46,7 @@ mod transport;
 
 pub use artifact::Unsupported;
 pub use cache::{Cache, CacheError};
-pub use client::{Module, Registry};
+pub use client::{Module, Origin, Registry};
 pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use layer::UnusableLayer;

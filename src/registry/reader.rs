@@ -17,6 +17,7 @@ use crate::digest::{Digest, Hasher};
 /// on from the byte reached; after another it is spent.
 pub struct ModuleReader {
     bytes: RangeReader,
+    media_type: Box<str>,
     hasher: Hasher,
     preamble: Vec<u8>,
     /// The digest of the whole, once all of it has come.
@@ -24,8 +25,9 @@ pub struct ModuleReader {
 }
 
 impl ModuleReader {
-    pub(super) fn new(bytes: RangeReader) -> Self {
-        Self { bytes, hasher: Hasher::new(), preamble: Vec::with_capacity(PREAMBLE_LEN), actual: None }
+    pub(super) fn new(bytes: RangeReader, media_type: &str) -> Self {
+        let (hasher, preamble) = (Hasher::new(), Vec::with_capacity(PREAMBLE_LEN));
+        Self { bytes, media_type: media_type.into(), hasher, preamble, actual: None }
     }
 
     /// The bytes that come next; `None` after exactly [`Module::size`](super::Module::size) bytes whose digest is
@@ -59,7 +61,8 @@ impl ModuleReader {
             return Ok(());
         }
         let reference = self.bytes.blob.reference.clone();
-        Err(RegistryError::UnsupportedArtifact { reference, why: Unsupported::NotWasm })
+        let why = Unsupported::NotWasm((&*self.media_type).into());
+        Err(RegistryError::UnsupportedArtifact { reference, why })
     }
 
     async fn verify(&self) -> Result<(), RegistryError> {
@@ -70,7 +73,7 @@ impl ModuleReader {
                 Err(RegistryError::DigestMismatch { reference, expected, actual })
             }
             // It was verified before its last bytes could be read.
-            (Some(actual), Source::File(_)) if actual != expected => {
+            (Some(actual), Source::File(_) | Source::Unpacked(_)) if actual != expected => {
                 self.bytes.registry.forget(expected).await;
                 Err(RegistryError::CacheChanged { reference })
             }
@@ -92,11 +95,17 @@ pub struct RangeReader {
 enum Source {
     Registry(Box<BlobReader>),
     File(FileReader),
+    /// No registry has these bytes as a blob.
+    Unpacked(FileReader),
 }
 
 impl RangeReader {
     pub(super) fn of_registry(registry: Registry, reader: BlobReader, blob: Blob) -> Self {
         Self { registry, blob, source: Source::Registry(Box::new(reader)) }
+    }
+
+    pub(super) fn of_unpacked(registry: Registry, reader: FileReader, blob: Blob) -> Self {
+        Self { registry, blob, source: Source::Unpacked(reader) }
     }
 
     pub(super) fn of_file(registry: Registry, reader: FileReader, blob: Blob) -> Self {
@@ -107,12 +116,21 @@ impl RangeReader {
     /// nothing.
     ///
     /// # Errors
-    /// `SizeMismatch` where the blob has another size than promised; and whatever a request can fail with, once
+    /// `SizeMismatch` where the blob has another size than promised; `CacheChanged` where the file of a module that was
+    /// unpacked cannot be read on (open the module anew); and whatever a request can fail with, once
     /// resuming has not helped.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             match &mut self.source {
                 Source::Registry(reader) => return reader.next().await,
+                Source::Unpacked(reader) => match reader.next().await? {
+                    FileRead::Bytes(bytes) => return Ok(Some(bytes)),
+                    FileRead::End => return Ok(None),
+                    FileRead::Lost | FileRead::Broken => {
+                        self.registry.forget(self.blob.digest).await;
+                        return Err(RegistryError::CacheChanged { reference: self.blob.reference.clone() });
+                    }
+                },
                 Source::File(reader) => match reader.next().await? {
                     FileRead::Bytes(bytes) => return Ok(Some(bytes)),
                     FileRead::End => return Ok(None),
@@ -131,7 +149,7 @@ impl RangeReader {
     fn remaining(&self) -> u64 {
         match &self.source {
             Source::Registry(reader) => reader.remaining(),
-            Source::File(reader) => self.blob.size.saturating_sub(reader.position()),
+            Source::File(reader) | Source::Unpacked(reader) => self.blob.size.saturating_sub(reader.position()),
         }
     }
 }

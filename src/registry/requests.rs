@@ -46,6 +46,31 @@ impl Registry {
         }
     }
 
+    /// A whole blob of at most `limit` bytes, verified.
+    pub(super) async fn small_blob(&self, blob: &Blob, limit: usize) -> Result<Vec<u8>, RegistryError> {
+        let response = self.request_blob(blob, 0).await?;
+        let bytes = self.inner.transport.document(response, limit).await?;
+        match Digest::of(&bytes) {
+            actual if actual == blob.digest => Ok(bytes),
+            actual => {
+                let (reference, expected) = (blob.reference.clone(), blob.digest);
+                Err(RegistryError::DigestMismatch { reference, expected, actual })
+            }
+        }
+    }
+
+    /// The first `len` bytes of a blob, or all where it has fewer; not verified.
+    pub(super) async fn beginning(&self, blob: &Blob, len: usize) -> Result<Vec<u8>, RegistryError> {
+        let headers = HeaderMap::from_iter([(RANGE, header(&format!("bytes=0-{}", len.saturating_sub(1)))?)]);
+        let path = format!("blobs/{}", blob.digest);
+        let response = self.request(Method::GET, &blob.reference, &path, &headers).await?;
+        let response = match response.status() {
+            StatusCode::PARTIAL_CONTENT => response,
+            _ => self.check(&blob.reference, response)?,
+        };
+        self.inner.transport.beginning(response, len).await
+    }
+
     /// A manifest by digest, verified, or by the reference's tag.
     pub(super) async fn manifest(
         &self,

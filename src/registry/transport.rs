@@ -83,6 +83,21 @@ impl Transport {
         timeout(self.timeout, read_body(response, limit)).await.map_err(|_| too_late(&url))?
     }
 
+    /// The first `len` bytes of the body of an answer, which may have more.
+    pub(super) async fn beginning(&self, mut response: Response, len: usize) -> Result<Vec<u8>, RegistryError> {
+        let url = response.url().clone();
+        let read = async {
+            let mut body = Vec::with_capacity(len);
+            while body.len() < len
+                && let Some(bytes) = response.chunk().await.map_err(|error| broken(&url, error))?
+            {
+                body.extend(bytes.iter().take(len - body.len()));
+            }
+            Ok(body)
+        };
+        timeout(self.timeout, read).await.map_err(|_| too_late(&url))?
+    }
+
     /// How long anything may take.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout

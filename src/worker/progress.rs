@@ -233,7 +233,8 @@ impl From<&RegistryError> for Failure {
             RegistryError::InvalidHost(_) => FailureReason::InvalidConfiguration,
             RegistryError::Unavailable { .. }
             | RegistryError::InvalidResponse { .. }
-            | RegistryError::CacheChanged { .. } => FailureReason::RegistryUnreachable,
+            | RegistryError::CacheChanged { .. }
+            | RegistryError::NotUnpacked { .. } => FailureReason::RegistryUnreachable,
         };
         Self { reason, message: error.to_string() }
     }

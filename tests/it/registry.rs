@@ -1,6 +1,8 @@
 //! Pulling modules from real registries, and from odd ones.
 
+mod artifacts;
 mod auth;
+mod cuts;
 mod faults;
 mod odd;
 mod pull;
@@ -9,7 +11,7 @@ mod stores;
 
 use wasmproxy::{
     digest::Digest,
-    registry::{Credentials, Module, ModuleReader, Reference, Registry, RegistryError, RegistryOptions},
+    registry::{Credentials, Module, ModuleReader, Origin, Reference, Registry, RegistryError, RegistryOptions},
     tls::TlsOptions,
 };
 
@@ -79,6 +81,7 @@ fn resolved(host: &str, bytes: &[u8]) -> Module {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
         media_type: WASM.to_owned(),
+        origin: Origin::default(),
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `store` – files found, checked, given their names, removed;
 //! - `partial` – a file that is being written, and the room that it was promised;
 //! - `download` – the one task that writes a blob while anybody reads it; `follow` – how it is read meanwhile, and later;
+//! - `turns` – who unpacks a layer, while others wait for that;
 //! - `error` – why a folder cannot be a cache.
 //!
 //! **What can be relied on.** A blob of a former life is read in whole and compared with its digest before its first use in this
@@ -32,6 +33,7 @@ mod follow;
 mod index;
 mod partial;
 mod store;
+mod turns;
 
 use std::{
     fmt,
@@ -48,6 +50,8 @@ pub use error::CacheError;
 pub(super) use follow::{FileReader, Read as FileRead, Reading};
 pub(super) use partial::Partial;
 use store::Store;
+use tokio::sync::{OwnedMutexGuard, SemaphorePermit};
+use turns::Turns;
 
 use crate::digest::Digest;
 
@@ -56,6 +60,7 @@ use crate::digest::Digest;
 pub struct Cache {
     store: Arc<Store>,
     downloads: Arc<Downloads>,
+    turns: Arc<Turns>,
 }
 
 /// A blob that is kept, or a part of one that is being written.
@@ -83,7 +88,11 @@ impl Cache {
     /// # Errors
     /// Where the folder cannot be created, listed or written to.
     pub fn open(dir: impl AsRef<Path>, max_bytes: u64) -> Result<Self, CacheError> {
-        Ok(Self { store: Arc::new(Store::open(dir.as_ref(), max_bytes)?), downloads: Arc::default() })
+        Ok(Self {
+            store: Arc::new(Store::open(dir.as_ref(), max_bytes)?),
+            downloads: Arc::default(),
+            turns: Arc::default(),
+        })
     }
 
     /// The folder.
@@ -109,7 +118,6 @@ impl Cache {
     }
 
     /// A new file to write a blob of so many bytes into. `None` where there is no room, or the disk gave trouble a minute ago or now.
-    #[allow(dead_code, reason = "for tar layers")]
     pub(super) async fn partial(&self, bytes: u64) -> Option<Partial> {
         Partial::create(self.store.clone(), bytes).await
     }
@@ -120,13 +128,21 @@ impl Cache {
     }
 
     /// What is known of a layer.
-    #[allow(dead_code, reason = "for tar layers")]
     pub(super) async fn note(&self, layer: Digest) -> Option<Note> {
         self.store.clone().note(layer).await
     }
 
+    /// Waits until nobody else unpacks this layer; until what is returned is dropped, nobody else does.
+    pub(super) async fn turn(&self, layer: Digest) -> OwnedMutexGuard<()> {
+        self.turns.of(layer).await
+    }
+
+    /// Waits for one of the few processors that may unpack something.
+    pub(super) async fn processor(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.processor().await
+    }
+
     /// Remembers what was found in a layer.
-    #[allow(dead_code, reason = "for tar layers")]
     pub(super) async fn put_note(&self, layer: Digest, note: Note) {
         self.store.clone().put_note(layer, note).await;
     }

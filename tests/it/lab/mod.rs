@@ -5,6 +5,7 @@
 //! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about.
 //! - [`Registry`]: docker-registry, the same, with a helper to push modules.
 //! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
+//! - [`tool`]: what people push artifacts with, oras and skopeo.
 //! - [`FaultProxy`]: what gets in the way between one of these and its clients.
 //!
 //! A server is run by a script in `tests/lab/`, the same that `make demo` uses, and that anybody can start by hand.
@@ -18,6 +19,7 @@ mod registry;
 mod server;
 mod service;
 mod tests;
+mod tool;
 
 pub use broker::{Broker, BrokerConfig};
 pub use control_plane::ControlPlane;
@@ -27,6 +29,7 @@ pub use pki::Pki;
 pub use registry::{Registry, RegistryConfig};
 pub use server::{Server, free_port, repository};
 pub use service::Service;
+pub use tool::tool;
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

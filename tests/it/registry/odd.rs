@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{body::Body, extract::Request, response::Response};
-use futures::stream;
+use futures::{future::join_all, stream};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -94,15 +94,21 @@ async fn lengths_that_cannot_be_are_refused() {
         let result = registry(&host).open(&resolved(&host, &bytes)).await;
         assert!(matches!(result.err(), Some(RegistryError::SizeMismatch { expected: 1000, .. })), "{head}");
     }
+    let head = "206 Partial Content\r\ncontent-range: bytes 999-999/1000\r\ncontent-length: 18446744073709551613";
+    let host = raw(head, bytes.clone()).await;
+    let result = registry(&host).open_at(&resolved(&host, &bytes), 999).await;
+    assert!(matches!(result.err(), Some(RegistryError::SizeMismatch { actual: u64::MAX, .. })));
 }
 
 #[tokio::test]
 async fn lengths_that_are_none_are_no_answer() {
-    for head in ["-5", "x", "99999999999999999999", "1000\r\ncontent-length: 1001", ""] {
-        let host = raw(&format!("200 OK\r\ncontent-length: {head}"), module(1000)).await;
+    // All at once: each is tried several times.
+    join_all(["-5", "x", "99999999999999999999", "1000\r\ncontent-length: 1001", ""].map(async |length| {
+        let host = raw(&format!("200 OK\r\ncontent-length: {length}"), module(1000)).await;
         let error = refusal(&registry(&host), "add:1").await;
-        assert!(error.is_retryable(), "{head}: {error}");
-    }
+        assert!(error.is_retryable(), "{length}: {error}");
+    }))
+    .await;
 }
 
 #[tokio::test]
