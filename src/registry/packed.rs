@@ -200,3 +200,27 @@ fn unsupported(of: &Reference, why: Unsupported) -> RegistryError {
 fn unusable(of: &Reference, packed: &Packed, why: UnusableLayer) -> RegistryError {
     unsupported(of, Unsupported::Layer { why, seen: packed.seen.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_ends_when_nobody_waits_for_it_any_more() {
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let mut running = Box::pin(run::<()>(move |stop| {
+            while !stop.is_cancelled() && !ended.is_closed() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let _ = ended.send(stop.is_cancelled());
+            Err(UnpackError::Stopped)
+        }));
+        assert!((&mut running).now_or_never().is_none());
+        drop(running);
+        assert_eq!(tokio::time::timeout(Duration::from_secs(60), end).await, Ok(Ok(true)));
+    }
+}
