@@ -1,8 +1,11 @@
 //! Pulling modules from real registries, and from odd ones.
 
 mod auth;
+mod cache;
 mod faults;
+mod looks;
 mod odd;
+mod patience;
 mod pull;
 mod servers;
 
@@ -17,8 +20,8 @@ use crate::modules::module;
 /// The media type of the CNCF's artifacts.
 const WASM: &str = "application/wasm";
 
-/// More than any read from the network is.
-const MAX_READ: usize = 512 * 1024;
+/// More than any read from the network is: twice the buffer of the HTTP library, which doubles it by reading ahead.
+const MAX_READ: usize = 1024 * 1024;
 
 /// The options for a registry over plain HTTP, read anonymously.
 fn options(host: &str) -> RegistryOptions {
