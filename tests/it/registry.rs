@@ -2,9 +2,12 @@
 
 mod artifacts;
 mod auth;
+mod cache;
 mod cuts;
 mod faults;
+mod looks;
 mod odd;
+mod patience;
 mod pull;
 mod servers;
 mod stores;
@@ -20,8 +23,8 @@ use crate::modules::module;
 /// The media type of the CNCF's artifacts.
 const WASM: &str = "application/wasm";
 
-/// More than any read from the network is.
-const MAX_READ: usize = 512 * 1024;
+/// More than any read from the network is: twice the buffer of the HTTP library, which doubles it by reading ahead.
+const MAX_READ: usize = 1024 * 1024;
 
 /// The options for a registry over plain HTTP, read anonymously.
 fn options(host: &str) -> RegistryOptions {

@@ -4,6 +4,7 @@ pub mod channel;
 mod connections;
 mod declared;
 mod fetched;
+mod images;
 mod moved;
 mod requested;
 mod stopping;

@@ -17,7 +17,7 @@ const BLOCK: u64 = 4096;
 pub(super) enum Name {
     /// The blob of this digest.
     Blob(Digest),
-    /// The note on the layer of this digest.
+    /// The note on the layer of this name.
     Note(Digest),
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Index {
 
 #[derive(Debug)]
 struct Entry {
-    cost: u64,
+    size: u64,
     used: u64,
     checked: Checked,
 }
@@ -55,17 +55,19 @@ impl Index {
         self.max
     }
 
-    /// Notes that a file is there and in use; returns whether it is what its name says, as far as that is known.
+    /// Notes that a file is there and in use; returns whether it is what its name says, as far as that is known. Of another size
+    /// than before it is another file.
     pub(super) fn touch(&mut self, name: Name, size: u64) -> Checked {
-        let checked = self.remove(name).map(|entry| entry.checked).unwrap_or_default();
-        self.insert(name, cost(size), checked.clone());
+        let known = self.remove(name).filter(|entry| entry.size == size);
+        let checked = known.map(|entry| entry.checked).unwrap_or_default();
+        self.insert(name, size, checked.clone());
         checked
     }
 
     /// Notes that a file is there whose bytes were verified as they were written.
     pub(super) fn verified(&mut self, name: Name, size: u64) {
         self.remove(name);
-        self.insert(name, cost(size), Arc::new(OnceCell::new_with(Some(true))));
+        self.insert(name, size, Arc::new(OnceCell::new_with(Some(true))));
     }
 
     /// Notes that a file is gone.
@@ -105,17 +107,17 @@ impl Index {
         over
     }
 
-    fn insert(&mut self, name: Name, cost: u64, checked: Checked) {
+    fn insert(&mut self, name: Name, size: u64, checked: Checked) {
         self.clock += 1;
-        self.kept = self.kept.saturating_add(cost);
+        self.kept = self.kept.saturating_add(cost(size));
         self.order.insert(self.clock, name);
-        self.files.insert(name, Entry { cost, used: self.clock, checked });
+        self.files.insert(name, Entry { size, used: self.clock, checked });
     }
 
     fn remove(&mut self, name: Name) -> Option<Entry> {
         let entry = self.files.remove(&name)?;
         self.order.remove(&entry.used);
-        self.kept = self.kept.saturating_sub(entry.cost);
+        self.kept = self.kept.saturating_sub(cost(entry.size));
         Some(entry)
     }
 }
@@ -169,9 +171,11 @@ mod tests {
         let mut index = Index::new(BLOCK);
         index.verified(blob("a"), 1);
         for _ in 0..3 {
-            assert_eq!(index.touch(blob("a"), BLOCK).get(), Some(&true));
+            assert_eq!(index.touch(blob("a"), 1).get(), Some(&true));
         }
         assert_eq!(index.overflow(), []);
+        assert_eq!(index.touch(blob("a"), 2).get(), None, "it is another file");
+        index.verified(blob("a"), 1);
         index.forget(blob("a"));
         assert_eq!(index.touch(blob("a"), 1).get(), None, "it came from somewhere else");
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   <dir>/sha256/<hex>    a blob; its name was given when its digest had been verified, and not before
-//!   <dir>/layers/<hex>    a note: which module was found in the layer of this digest
+//!   <dir>/layers/<hex>    a note: which module was found in a layer, under a name that tells layers and configurations apart
 //!   <dir>/partial/<any>   what is being written; nobody reads it by name
 //! ```
 //!
@@ -127,7 +127,7 @@ impl Cache {
         self.store.clone().forget(digest).await;
     }
 
-    /// What is known of a layer.
+    /// What is known of a layer, under the name that whoever unpacks layers has for it.
     pub(super) async fn note(&self, layer: Digest) -> Option<Note> {
         self.store.clone().note(layer).await
     }
@@ -187,3 +187,6 @@ impl Read for Cursor {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }
+
+#[cfg(test)]
+mod tests;

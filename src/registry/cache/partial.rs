@@ -53,21 +53,6 @@ impl Partial {
         &self.file
     }
 
-    /// Asks for room for `bytes` altogether, where more come than was known at first; `false` where there is none. Blocks.
-    #[allow(dead_code, reason = "for tar layers")]
-    pub(in crate::registry) fn grow(&mut self, bytes: u64) -> bool {
-        let Promise { store, bytes: promised } = &mut self.promise;
-        if bytes <= *promised {
-            return true;
-        }
-        if !store.regrow(*promised, bytes) {
-            return false;
-        }
-        *promised = bytes;
-        store.make_room();
-        true
-    }
-
     /// Gives it the name of the blob that it holds: `size` bytes whose digest the caller has verified.
     ///
     /// Where that fails, it can still be read: what is returned outlives its name.

@@ -5,7 +5,10 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -35,6 +38,8 @@ pub(super) struct Store {
     index: Mutex<Index>,
     /// When the disk may be tried again.
     rests_until: Mutex<Option<Instant>>,
+    /// It was said that a module is too large for it.
+    was_too_small: AtomicBool,
 }
 
 /// A file as it was found.
@@ -55,7 +60,12 @@ impl Store {
             created.map_err(unusable(&folder))?;
         }
         let dir = dir.canonicalize().map_err(unusable(dir))?;
-        let store = Self { dir, index: Mutex::new(Index::new(max)), rests_until: Mutex::default() };
+        let store = Self {
+            dir,
+            index: Mutex::new(Index::new(max)),
+            rests_until: Mutex::default(),
+            was_too_small: AtomicBool::new(false),
+        };
         let partial = store.folder_of_partials();
         partial::clean(&partial).and_then(|()| partial::create(&partial)).map_err(unusable(&partial))?;
         store.scan().map_err(unusable(&store.dir))?;
@@ -187,19 +197,8 @@ impl Store {
         let is_promised = index.promise(bytes);
         let max = index.max();
         drop(index);
-        if !is_promised && bytes > max {
-            tracing::warn!(bytes, max, "a module is larger than the cache, and comes from the registry each time");
-        }
-        is_promised
-    }
-
-    /// Promises `more` in the place of `bytes`, or nothing else than before.
-    pub(super) fn regrow(&self, bytes: u64, more: u64) -> bool {
-        let mut index = self.index();
-        index.release(bytes);
-        let is_promised = index.promise(more);
-        if !is_promised {
-            index.promise(bytes);
+        if bytes > max && !self.was_too_small.swap(true, Ordering::Relaxed) {
+            tracing::warn!(bytes, max, "larger than the cache: such modules come from the registry each time");
         }
         is_promised
     }
