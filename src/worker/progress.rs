@@ -239,9 +239,10 @@ impl From<&RegistryError> for Failure {
             RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. } => FailureReason::DigestMismatch,
             RegistryError::Tls(_) | RegistryError::Handshake { .. } => FailureReason::RegistryTlsFailed,
             RegistryError::InvalidHost(_) => FailureReason::InvalidConfiguration,
-            RegistryError::Unavailable { .. } | RegistryError::InvalidResponse { .. } => {
-                FailureReason::RegistryUnreachable
-            }
+            RegistryError::Unavailable { .. }
+            | RegistryError::InvalidResponse { .. }
+            | RegistryError::CacheChanged { .. }
+            | RegistryError::NotUnpacked { .. } => FailureReason::RegistryUnreachable,
         };
         Self { reason, message: error.to_string() }
     }

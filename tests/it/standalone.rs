@@ -1,5 +1,6 @@
 //! `wasmproxy worker` as whoever replaces Propeller's proxy runs it: a process, its environment, signals, and nothing else.
 
+mod cache;
 mod environment;
 mod killed;
 mod memory;

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
 # usage: setup.sh test|demo|lint...
-#   test  the servers that tests and demo talk to: from Debian's packages, and Kubernetes from its Go module
-#   demo  the same, a module of some size, and the tool that pushes it
+#   test  the servers that tests and demo talk to, and the tools that push to registries: from Debian's packages, and
+#         Kubernetes and oras from their Go modules
+#   demo  the same, and a module of some size
 #   lint  the checkers
 
 # shellcheck source=tests/lab/lib.sh
@@ -86,12 +87,10 @@ for purpose; do
   case $purpose in
     test | demo)
       packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
-        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils
+        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils skopeo=skopeo
       build_kubernetes
-      if [[ $purpose == demo ]]; then
-        build_oras
-        get_esbuild
-      fi
+      build_oras
+      [[ $purpose != demo ]] || get_esbuild
       ;;
     lint)
       packages cc=build-essential shellcheck=shellcheck

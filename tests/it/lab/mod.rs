@@ -6,6 +6,7 @@
 //! - [`Registry`]: docker-registry, the same, with a helper to push modules.
 //! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
 //! - [`OddBroker`]: mosquitto with the manners of other brokers.
+//! - [`tool`]: what people push artifacts with, oras and skopeo.
 //! - [`FaultProxy`]: what gets in the way between one of these and its clients.
 //!
 //! A server is run by a script in `tests/lab/`, the same that `make demo` uses, and that anybody can start by hand.
@@ -20,6 +21,7 @@ mod registry;
 mod server;
 mod service;
 mod tests;
+mod tool;
 
 pub use broker::{Broker, BrokerConfig};
 pub use control_plane::ControlPlane;
@@ -30,6 +32,7 @@ pub use pki::Pki;
 pub use registry::{Registry, RegistryConfig};
 pub use server::{Server, free_port, repository};
 pub use service::Service;
+pub use tool::tool;
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -64,6 +64,8 @@ impl Channel {
                 credentials: Credentials::Anonymous,
                 tls: TlsOptions::default(),
                 max_module_size: 1 << 30,
+                timeout: RegistryOptions::DEFAULT_TIMEOUT,
+                cache: None,
             },
             prefix: prefix.clone(),
             artifacts: Vec::new(),
