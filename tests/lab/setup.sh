@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
 # usage: setup.sh test|demo|lint...
-#   test  the servers that tests and demo talk to: from Debian's packages, and Kubernetes from its Go module
-#   demo  the same, a module of some size, and the tool that pushes it
+#   demo  the servers that tests and demo talk to, from Debian's packages, and Kubernetes from its Go module; a module of
+#         some size, and the tool that pushes it
+#   test  the servers, and brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its Go module
 #   lint  the checkers
 
 # shellcheck source=tests/lab/lib.sh
@@ -51,6 +52,15 @@ build_oras() {
   GOBIN=$oras/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "oras.land/oras/cmd/oras@$oras_version"
 }
 
+build_mochi() {
+  ! command -v mochi > /dev/null || return 0
+  with_go "mochi-mqtt $mochi_version from its Go module"
+  # Its program is called after the folder that it is in.
+  GOBIN=$mochi/new CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/mochi-mqtt/server/v2/cmd/docker@$mochi_version"
+  mkdir -p "$mochi/bin"
+  mv "$mochi/new/docker" "$mochi/bin/mochi" && rmdir "$mochi/new"
+}
+
 # A module of 14 MB for the demo. As npm publishes it, or else from the Go module that it is made of.
 get_esbuild() {
   [[ ! ${MODULE-} && ! -e $esbuild/esbuild.wasm ]] || return 0
@@ -88,6 +98,10 @@ for purpose; do
       packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
         mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils
       build_kubernetes
+      if [[ $purpose == test ]]; then
+        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server
+        build_mochi
+      fi
       if [[ $purpose == demo ]]; then
         build_oras
         get_esbuild
