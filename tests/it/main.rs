@@ -15,6 +15,7 @@ mod modules;
 mod mqtt;
 mod old_device;
 mod registry;
+mod soak;
 mod standalone;
 mod waiting;
 mod worker;
