@@ -6,6 +6,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
 mod admission;
+mod brokers;
 mod controller;
 mod device;
 mod examples;
@@ -14,6 +15,7 @@ mod modules;
 mod mqtt;
 mod old_device;
 mod registry;
+mod soak;
 mod standalone;
 mod waiting;
 mod worker;

@@ -7,4 +7,4 @@ mod memory;
 mod process;
 mod signals;
 
-pub use process::Process;
+pub use process::{Process, worker};

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
 # usage: setup.sh test|demo|lint...
-#   test  the servers that tests and demo talk to, and the tools that push to registries: from Debian's packages, and
-#         Kubernetes and oras from their Go modules
-#   demo  the same, and a module of some size
+#   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
+#         Kubernetes and oras from their Go modules; and a module of some size
+#   test  the same without that module, and brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
+#         Go module
 #   lint  the checkers
 
 # shellcheck source=tests/lab/lib.sh
@@ -52,6 +53,15 @@ build_oras() {
   GOBIN=$oras/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "oras.land/oras/cmd/oras@$oras_version"
 }
 
+build_mochi() {
+  ! command -v mochi > /dev/null || return 0
+  with_go "mochi-mqtt $mochi_version from its Go module"
+  # Its program is called after the folder that it is in.
+  GOBIN=$mochi/new CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/mochi-mqtt/server/v2/cmd/docker@$mochi_version"
+  mkdir -p "$mochi/bin"
+  mv "$mochi/new/docker" "$mochi/bin/mochi" && rmdir "$mochi/new"
+}
+
 # A module of 14 MB for the demo. As npm publishes it, or else from the Go module that it is made of.
 get_esbuild() {
   [[ ! ${MODULE-} && ! -e $esbuild/esbuild.wasm ]] || return 0
@@ -90,7 +100,12 @@ for purpose; do
         mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils skopeo=skopeo
       build_kubernetes
       build_oras
-      [[ $purpose != demo ]] || get_esbuild
+      if [[ $purpose == test ]]; then
+        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server
+        build_mochi
+      else
+        get_esbuild
+      fi
       ;;
     lint)
       packages cc=build-essential shellcheck=shellcheck

@@ -2,7 +2,7 @@
 //!
 //! - [`ControlPlane::shared`]: etcd, kube-apiserver and kube-controller-manager with our CRD, started once for all
 //!   tests; a test asks it for a namespace of its own.
-//! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about.
+//! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about; and those of other [`Maker`]s.
 //! - [`Registry`]: docker-registry, the same, with a helper to push modules.
 //! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
 //! - [`OddBroker`]: mosquitto with the manners of other brokers.
@@ -23,9 +23,8 @@ mod service;
 mod tests;
 mod tool;
 
-pub use broker::{Broker, BrokerConfig};
+pub use broker::{Broker, BrokerConfig, Maker};
 pub use control_plane::ControlPlane;
-#[allow(unused_imports, reason = "tests of what faults do to deliveries come and go")]
 pub use fault::{Direction, FaultProxy};
 pub use odd_broker::{Manner, OddBroker};
 pub use pki::Pki;
