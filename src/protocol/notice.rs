@@ -92,7 +92,10 @@ pub struct ErrorNotice {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, sample::select};
+
     use super::*;
+    use crate::protocol::Layout;
 
     #[test]
     fn an_error_is_written_as_the_protocol_says() {
@@ -108,5 +111,40 @@ mod tests {
             r#"{"app_name":"add","code":"registry_unavailable","message":"later","retryable":true}"#
         );
         assert_eq!(notice.code.to_string(), "registry_unavailable");
+    }
+
+    const CODES: [&str; 10] = [
+        "bad_request",
+        "not_allowed",
+        "not_found",
+        "unauthorized",
+        "unsupported_artifact",
+        "too_large",
+        "changed",
+        "digest_mismatch",
+        "registry_unavailable",
+        "busy",
+    ];
+
+    proptest! {
+        #[test]
+        fn any_error_reads_back(
+            app_name in "(?s).{0,100}", code in select(&CODES[..]), message in "(?s).{0,100}",
+            device in prop::option::of("[A-Za-z0-9_-]{1,64}"),
+        ) {
+            let code: ErrorCode = serde_json::from_value(code.into()).unwrap();
+            let device = device.map(|device| device.parse().unwrap());
+            let notice = ErrorNotice { app_name, code, message, retryable: code.is_retryable(), device };
+            let json = serde_json::to_vec(&notice).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<ErrorNotice>(&json).unwrap(), notice);
+        }
+
+        #[test]
+        fn any_end_of_a_pass_reads_back(app_name in "(?s).{0,100}", size: u64, chunk_size: u32) {
+            let Ok(layout) = Layout::new(size, chunk_size) else { return Ok(()) };
+            let complete = Complete::from(&ChunkHead { app_name, digest: Digest::of(b""), layout });
+            let json = serde_json::to_vec(&complete).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<Complete>(&json).unwrap(), complete);
+        }
     }
 }

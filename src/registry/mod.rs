@@ -24,6 +24,8 @@ mod auth;
 mod client;
 mod credentials;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod reader;
 mod reference;
 mod transport;

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
-# usage: setup.sh test|demo|lint...
+# usage: setup.sh test|demo|fuzz|lint...
 #   test  the servers that tests and demo talk to: from Debian's packages, and Kubernetes from its Go module
 #   demo  the same, a module of some size, and the tool that pushes it
+#   fuzz  the fuzzer
 #   lint  the checkers
 
 # shellcheck source=tests/lab/lib.sh
@@ -78,6 +79,12 @@ build_cargo_deny() {
   cargo install --quiet --locked --root "$cargo_deny" "cargo-deny@$cargo_deny_version"
 }
 
+build_cargo_fuzz() {
+  [[ ! -x $cargo_fuzz/bin/cargo-fuzz ]] || return 0
+  echo "Building cargo-fuzz $cargo_fuzz_version"
+  cargo install --quiet --locked --root "$cargo_fuzz" "cargo-fuzz@$cargo_fuzz_version"
+}
+
 (($#)) || usage
 mkdir -p "$cache"
 exec {lock}> "$cache/lock" && flock "$lock" # two at once would build everything twice
@@ -92,6 +99,10 @@ for purpose; do
         build_oras
         get_esbuild
       fi
+      ;;
+    fuzz)
+      packages cc=build-essential g++=build-essential
+      build_cargo_fuzz
       ;;
     lint)
       packages cc=build-essential shellcheck=shellcheck
