@@ -9,6 +9,7 @@ mod admission;
 mod controller;
 mod device;
 mod examples;
+mod flood;
 mod lab;
 mod modules;
 mod mqtt;

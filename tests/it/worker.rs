@@ -6,6 +6,7 @@ mod declared;
 mod fetched;
 pub mod gated;
 mod held;
+mod hostile;
 mod late;
 mod many;
 mod packets;
