@@ -28,7 +28,7 @@ use super::{
     publisher::SendError,
     pull::{Pull, PullError, Pulls},
     receipts::Receipts,
-    schedule::{Active, Plan, Schedule, Ticket, Wish},
+    schedule::{Active, Plan, Schedule, Sent, Ticket, Wish},
     source::KnownChunks,
     tracker::Tracker,
     turns::Turns,
@@ -83,12 +83,13 @@ pub(super) struct Channel {
 }
 
 /// What a channel leaves to the next one, which goes on where it was closed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Legacy {
     /// What devices asked for and did not get yet.
     wishes: Vec<Wish>,
     holds: Holds,
     receipts: Receipts,
+    known: KnownChunks,
 }
 
 /// A task that has ended.
@@ -116,6 +117,7 @@ impl Channel {
         let registry = Registry::new(config.registry.clone())?;
         let (mqtt, messages) = mqtt::connect(mqtt_options(&config, &topics))?;
         let connection = mqtt.state();
+        let Legacy { wishes, holds, receipts, known } = std::mem::take(legacy);
         let link = Link {
             mqtt,
             registry,
@@ -123,10 +125,9 @@ impl Channel {
             qos: config.broker.qos,
             chunk_size: config.chunk_size,
             turns: Turns::default(),
-            known: KnownChunks::default(),
+            known,
             tracker,
         };
-        let Legacy { wishes, holds, receipts } = std::mem::take(legacy);
         let mut channel = Self {
             config,
             link,
@@ -201,13 +202,13 @@ impl Channel {
         }
         self.tasks.shutdown().await;
         for (_, pass) in std::mem::take(&mut self.passes) {
-            self.schedule.note_parts(&pass, false, Instant::now());
+            self.schedule.note_parts(&pass, Sent::Part, Instant::now());
             wishes.extend(pass.seats.is_taken().then_some(pass.ticket.wish));
         }
         let (waiting, holds) = self.schedule.close();
         wishes.extend(waiting);
         self.link.mqtt.disconnect(end, Duration::from_millis(1500)).await;
-        Legacy { wishes, holds, receipts: self.receipts }
+        Legacy { wishes, holds, receipts: self.receipts, known: self.link.known }
     }
 
     fn is_connected(&self) -> bool {

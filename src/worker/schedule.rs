@@ -104,6 +104,17 @@ pub(super) struct Active {
     pub(super) stop: CancellationToken,
 }
 
+/// How far a pass has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// All chunks are acknowledged.
+    All,
+    /// It was broken off.
+    Part,
+    /// It was broken off because the module is not what its digest says.
+    Corrupt,
+}
+
 /// A wish that waits for its turn.
 #[derive(Debug)]
 struct Waiting {
@@ -305,11 +316,17 @@ impl Schedule {
         self.resting.extend(formats.iter().map(|&format| ((app_name.clone(), format), until)));
     }
 
-    /// What a pass has left behind at old devices; `whole` where it has sent all of its chunks.
-    pub(super) fn note_parts(&mut self, pass: &Active, whole: bool, now: Instant) {
+    /// What a pass has left behind at old devices: it has sent all of its chunks, or some, or some that were corrupt.
+    pub(super) fn note_parts(&mut self, pass: &Active, sent: Sent, now: Instant) {
         if pass.ticket.wish.is_plain() {
-            let clean = pass.seats.sent() == 0 || (whole && !pass.seats.went_round());
-            self.holds.end(&pass.ticket.wish.app_name, if clean { End::Clean } else { End::Ragged }, now);
+            let end = match sent {
+                // Though it may have sent nothing itself: an earlier one has.
+                Sent::Corrupt => End::Corrupt,
+                Sent::Part if pass.seats.sent() == 0 => End::Clean,
+                Sent::All if !pass.seats.went_round() => End::Clean,
+                Sent::All | Sent::Part => End::Ragged,
+            };
+            self.holds.end(&pass.ticket.wish.app_name, end, now);
         }
     }
 

@@ -13,12 +13,12 @@ use super::{
         progress::{Failure, FailureReason, Source},
         publisher::SendError,
         pull::{Pull, PullError},
-        schedule::{Active, Plan, Ticket, Wish},
+        schedule::{Active, Plan, Sent, Ticket, Wish},
     },
     Channel, Ended,
     hearing::HELD,
 };
-use crate::protocol::ErrorCode;
+use crate::{protocol::ErrorCode, registry::RegistryError};
 
 /// The least that a pass rests that has failed, so that requests for what cannot be had cost little.
 const MIN_REST: Duration = Duration::from_secs(1);
@@ -101,7 +101,12 @@ impl Channel {
     fn passed(&mut self, pass: &Active, sent: Result<(), SendError>, took: Duration) -> Option<Wish> {
         let (now, ticket) = (Instant::now(), &pass.ticket);
         let Wish { reference, app_name, .. } = &ticket.wish;
-        self.schedule.note_parts(pass, sent.is_ok(), now);
+        let extent = match &sent {
+            Ok(()) => Sent::All,
+            Err(SendError::Registry(RegistryError::DigestMismatch { .. })) => Sent::Corrupt,
+            Err(_) => Sent::Part,
+        };
+        self.schedule.note_parts(pass, extent, now);
         let failure = match sent {
             Ok(()) => {
                 self.schedule.end(ticket, took, now);
@@ -184,7 +189,7 @@ impl Channel {
         tracing::error!(%error, "a transfer broke down");
         let pass = self.passes.remove(&error.id());
         if let Some(pass) = &pass {
-            self.schedule.note_parts(pass, false, Instant::now());
+            self.schedule.note_parts(pass, Sent::Part, Instant::now());
         }
         let look = self.looks.remove(&error.id()).inspect(|ticket| drop(self.schedule.take(ticket.id)));
         match pass.map(|pass| pass.ticket).or(look) {

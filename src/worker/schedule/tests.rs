@@ -271,7 +271,7 @@ fn broken_off(schedule: &mut Schedule, module: &[u8], sent: u32) {
     let pass = begin_found(schedule).unwrap();
     (0..sent).for_each(|_| pass.seats.send());
     pass.seats.close();
-    schedule.note_parts(&pass, false, Instant::now());
+    schedule.note_parts(&pass, Sent::Part, Instant::now());
     end(schedule, &pass, Duration::ZERO);
 }
 
@@ -349,7 +349,7 @@ async fn a_plain_pass_that_went_round_holds_its_name_and_one_that_did_not_does_n
         }
         (0..5).for_each(|_| pass.seats.send());
         pass.seats.close();
-        schedule.note_parts(&pass, true, Instant::now());
+        schedule.note_parts(&pass, Sent::All, Instant::now());
         end(&mut schedule, &pass, Duration::ZERO);
         ask(&mut schedule, plain("a"));
         look_at(&mut schedule, 100, b"new");
