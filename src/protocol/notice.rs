@@ -4,8 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChunkHead, DeviceName};
+use super::{ChunkHead, DeviceName, Layout};
 use crate::digest::Digest;
+
+/// The longest notice that a device reads, in bytes: its longest names escaped, and a message.
+pub const MAX_NOTICE: usize = 16 << 10;
+
+/// The longest [`UnknownCode`], in bytes.
+const MAX_CODE: usize = 64;
 
 /// The end of a pass: whoever misses a chunk by now may ask for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +40,15 @@ impl From<&ChunkHead> for Complete {
     }
 }
 
+impl Complete {
+    /// How the module is cut; `None` where its numbers do not fit together.
+    pub fn layout(&self) -> Option<Layout> {
+        Layout::new(self.size, self.chunk_size).ok().filter(|layout| layout.total() == self.total_chunks)
+    }
+}
+
 /// Why a request was not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// A field of the request is not as it should be.
@@ -58,12 +71,40 @@ pub enum ErrorCode {
     RegistryUnavailable,
     /// Too much is waiting: ask again later.
     Busy,
+    /// One that this version does not know; the notice itself says whether asking again may help.
+    #[serde(untagged)]
+    Unknown(UnknownCode),
 }
 
 impl ErrorCode {
     /// Whether the same request may succeed later without anybody's doing.
-    pub fn is_retryable(self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Changed | Self::RegistryUnavailable | Self::Busy)
+    }
+}
+
+/// The code of a newer worker: 1 to 64 lower-case letters, digits or `_`, so that it may be shown to anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UnknownCode(String);
+
+/// The text is no code at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a code is 1 to {MAX_CODE} lower-case letters, digits or `_`")]
+pub struct InvalidCode;
+
+impl TryFrom<String> for UnknownCode {
+    type Error = InvalidCode;
+
+    fn try_from(text: String) -> Result<Self, InvalidCode> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if (1..=MAX_CODE).contains(&text.len()) && text.bytes().all(allowed) { Ok(Self(text)) } else { Err(InvalidCode) }
+    }
+}
+
+impl From<UnknownCode> for String {
+    fn from(code: UnknownCode) -> Self {
+        code.0
     }
 }
 
@@ -88,25 +129,99 @@ pub struct ErrorNotice {
     /// Who asked, where it is for one device alone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device: Option<DeviceName>,
+    /// What the reference means by now, with [`ErrorCode::Changed`]: so a device that knows nothing yet learns with one
+    /// small request what to ask for by number, and no pass to everyone is made for it. Its fields stand beside the
+    /// others; where one of them is missing or wrong, none of them counts.
+    #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
+    pub now: Option<Descriptor>,
+}
+
+/// What a module is, and how it is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// The digest of the whole module.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The size of every chunk but the last, in bytes.
+    pub chunk_size: u32,
+}
+
+impl Descriptor {
+    /// A module of this digest that is cut so.
+    pub fn new(digest: Digest, layout: Layout) -> Self {
+        Self { digest, size: layout.size(), chunk_size: layout.chunk_size() }
+    }
+
+    /// How the module is cut; `None` where that is impossible.
+    pub fn layout(&self) -> Option<Layout> {
+        Layout::new(self.size, self.chunk_size).ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn notice(code: ErrorCode) -> ErrorNotice {
+        ErrorNotice {
+            app_name: "add".to_owned(),
+            retryable: code.is_retryable(),
+            code,
+            message: "later".to_owned(),
+            device: None,
+            now: None,
+        }
+    }
+
+    fn read(notice: serde_json::Value) -> serde_json::Result<ErrorNotice> {
+        serde_json::from_slice(notice.to_string().as_bytes())
+    }
 
     #[test]
     fn an_error_is_written_as_the_protocol_says() {
-        let notice = ErrorNotice {
-            app_name: "add".to_owned(),
-            code: ErrorCode::RegistryUnavailable,
-            message: "later".to_owned(),
-            retryable: true,
-            device: None,
-        };
+        let notice = notice(ErrorCode::RegistryUnavailable);
         assert_eq!(
             serde_json::to_string(&notice).unwrap(),
             r#"{"app_name":"add","code":"registry_unavailable","message":"later","retryable":true}"#
         );
         assert_eq!(notice.code.to_string(), "registry_unavailable");
+    }
+
+    #[test]
+    fn what_a_reference_means_by_now_stands_beside_the_code() {
+        let now = Descriptor { digest: Digest::UNKNOWN, size: 25, chunk_size: 10 };
+        let notice = ErrorNotice { now: Some(now), ..notice(ErrorCode::Changed) };
+        let written = serde_json::to_string(&notice).unwrap();
+        let zeros = "0".repeat(64);
+        let tail = format!(r#""retryable":true,"digest":"sha256:{zeros}","size":25,"chunk_size":10}}"#);
+        assert!(written.ends_with(&tail), "{written}");
+        assert_eq!(serde_json::from_str::<ErrorNotice>(&written).unwrap(), notice);
+        assert_eq!(now.layout().unwrap().total(), 3);
+    }
+
+    #[test]
+    fn a_description_that_is_none_does_not_count() {
+        let base = json!({"app_name": "add", "code": "changed", "message": "later", "retryable": true, "size": 25});
+        assert_eq!(read(base).unwrap(), notice(ErrorCode::Changed));
+    }
+
+    #[test]
+    fn a_code_that_nobody_knows_yet_is_read_and_shown_as_it_came() {
+        let unknown = json!({"app_name": "add", "code": "gone_fishing", "message": "later", "retryable": true});
+        let notice = read(unknown).unwrap();
+        assert!(matches!(notice.code, ErrorCode::Unknown(_)));
+        assert!(notice.retryable && !notice.code.is_retryable());
+        assert_eq!(notice.code.to_string(), "gone_fishing");
+    }
+
+    #[test]
+    fn a_code_that_is_none_makes_no_notice() {
+        for code in [json!(""), json!("a b"), json!("\u{1b}[2J"), json!("x".repeat(MAX_CODE + 1)), json!(7), json!(null)] {
+            let notice = json!({"app_name": "add", "code": code, "message": "later", "retryable": true});
+            assert!(read(notice).is_err(), "{code}");
+        }
     }
 }

@@ -35,7 +35,7 @@ impl Limiter {
         let ErrorNotice { app_name, code, message, device, .. } = notice;
         // Somebody who tries things out makes one mistake after the other.
         let mistake = (*code == ErrorCode::BadRequest).then(|| message.clone());
-        let key = (app_name.clone(), *code, device.clone(), mistake);
+        let key = (app_name.clone(), code.clone(), device.clone(), mistake);
         if self.in_second == PER_SECOND || self.said.get(&key).is_some_and(|said| now.duration_since(*said) < SILENCE) {
             return false;
         }
@@ -49,10 +49,11 @@ impl Limiter {
 pub(super) fn notice(app_name: &str, code: ErrorCode, device: Option<DeviceName>, message: &str) -> ErrorNotice {
     ErrorNotice {
         app_name: app_name.to_owned(),
+        retryable: code.is_retryable(),
         code,
         message: message.to_owned(),
-        retryable: code.is_retryable(),
         device,
+        now: None,
     }
 }
 
