@@ -21,7 +21,8 @@ mod tests;
 
 pub use broker::{Broker, BrokerConfig};
 pub use control_plane::ControlPlane;
-pub use fault::FaultProxy;
+#[allow(unused_imports, reason = "tests of what faults do to deliveries come and go")]
+pub use fault::{Direction, FaultProxy};
 pub use pki::Pki;
 pub use registry::{Registry, RegistryConfig};
 pub use server::{Server, free_port, repository};
