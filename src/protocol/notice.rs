@@ -10,8 +10,22 @@ use crate::digest::Digest;
 /// The longest notice that a device reads, in bytes: its longest names escaped, and a message.
 pub const MAX_NOTICE: usize = 16 << 10;
 
+/// The longest message that is shown of an error, in characters.
+const MAX_MESSAGE: usize = 500;
+
 /// The longest [`UnknownCode`], in bytes.
 const MAX_CODE: usize = 64;
+
+/// Why a payload is no notice.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidNotice {
+    /// More than any notice needs.
+    #[error("{0} bytes are no notice: it has at most {MAX_NOTICE}")]
+    TooLong(usize),
+    /// No JSON object with the fields of the notice.
+    #[error("not a notice: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
 
 /// The end of a pass: whoever misses a chunk by now may ask for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +55,14 @@ impl From<&ChunkHead> for Complete {
 }
 
 impl Complete {
+    /// Reads a notice.
+    ///
+    /// # Errors
+    /// See [`InvalidNotice`].
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidNotice> {
+        parse(payload)
+    }
+
     /// How the module is cut; `None` where its numbers do not fit together.
     pub fn layout(&self) -> Option<Layout> {
         Layout::new(self.size, self.chunk_size).ok().filter(|layout| layout.total() == self.total_chunks)
@@ -98,7 +120,11 @@ impl TryFrom<String> for UnknownCode {
 
     fn try_from(text: String) -> Result<Self, InvalidCode> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if (1..=MAX_CODE).contains(&text.len()) && text.bytes().all(allowed) { Ok(Self(text)) } else { Err(InvalidCode) }
+        if (1..=MAX_CODE).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidCode)
+        }
     }
 }
 
@@ -134,6 +160,25 @@ pub struct ErrorNotice {
     /// others; where one of them is missing or wrong, none of them counts.
     #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
     pub now: Option<Descriptor>,
+}
+
+impl ErrorNotice {
+    /// Reads a notice. Its message is fit to be shown to a person: short, and without control characters.
+    ///
+    /// # Errors
+    /// See [`InvalidNotice`].
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidNotice> {
+        let notice: Self = parse(payload)?;
+        let shown = |c: char| if c.is_control() { ' ' } else { c };
+        Ok(Self { message: notice.message.chars().map(shown).take(MAX_MESSAGE).collect(), ..notice })
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, InvalidNotice> {
+    if payload.len() > MAX_NOTICE {
+        return Err(InvalidNotice::TooLong(payload.len()));
+    }
+    Ok(serde_json::from_slice(payload)?)
 }
 
 /// What a module is, and how it is cut.
@@ -176,7 +221,7 @@ mod tests {
         }
     }
 
-    fn read(notice: serde_json::Value) -> serde_json::Result<ErrorNotice> {
+    fn read(notice: &serde_json::Value) -> serde_json::Result<ErrorNotice> {
         serde_json::from_slice(notice.to_string().as_bytes())
     }
 
@@ -205,23 +250,43 @@ mod tests {
     #[test]
     fn a_description_that_is_none_does_not_count() {
         let base = json!({"app_name": "add", "code": "changed", "message": "later", "retryable": true, "size": 25});
-        assert_eq!(read(base).unwrap(), notice(ErrorCode::Changed));
+        assert_eq!(read(&base).unwrap(), notice(ErrorCode::Changed));
     }
 
     #[test]
     fn a_code_that_nobody_knows_yet_is_read_and_shown_as_it_came() {
         let unknown = json!({"app_name": "add", "code": "gone_fishing", "message": "later", "retryable": true});
-        let notice = read(unknown).unwrap();
+        let notice = read(&unknown).unwrap();
         assert!(matches!(notice.code, ErrorCode::Unknown(_)));
         assert!(notice.retryable && !notice.code.is_retryable());
         assert_eq!(notice.code.to_string(), "gone_fishing");
     }
 
     #[test]
+    fn a_message_is_fit_to_be_shown() {
+        let message = format!("\u{1b}[2Jlater\n{}", "ü".repeat(1000));
+        let notice = json!({"app_name": "add", "code": "busy", "message": message, "retryable": true}).to_string();
+        let message = ErrorNotice::parse(notice.as_bytes()).unwrap().message;
+        assert!(message.starts_with(" [2Jlater ü") && message.chars().count() == MAX_MESSAGE, "{message}");
+    }
+
+    #[test]
+    fn what_is_no_notice_is_refused() {
+        let long = json!({"app_name": "a".repeat(MAX_NOTICE), "code": "busy", "message": "", "retryable": true});
+        let deep = format!(r#"{{"app_name": "add", "x": {}"#, "[".repeat(5000));
+        for payload in [long.to_string().as_bytes(), deep.as_bytes(), b"{}", b"\xff", b""] {
+            assert!(ErrorNotice::parse(payload).is_err());
+            assert!(Complete::parse(payload).is_err());
+        }
+    }
+
+    #[test]
     fn a_code_that_is_none_makes_no_notice() {
-        for code in [json!(""), json!("a b"), json!("\u{1b}[2J"), json!("x".repeat(MAX_CODE + 1)), json!(7), json!(null)] {
+        for code in
+            [json!(""), json!("a b"), json!("\u{1b}[2J"), json!("x".repeat(MAX_CODE + 1)), json!(7), json!(null)]
+        {
             let notice = json!({"app_name": "add", "code": code, "message": "later", "retryable": true});
-            assert!(read(notice).is_err(), "{code}");
+            assert!(read(&notice).is_err(), "{code}");
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    protocol::{ChunkHead, DeviceName, ErrorCode, Format, Layout, Missing},
+    protocol::{ChunkHead, Descriptor, DeviceName, ErrorCode, Format, Layout, Missing},
     registry::{Reference, RegistryError},
 };
 
@@ -76,6 +76,8 @@ impl Pulls {
 pub(super) enum PullError {
     #[error("{1}")]
     Refused(ErrorCode, &'static str),
+    #[error("{1}")]
+    Changed(Descriptor, &'static str),
     #[error(transparent)]
     Send(#[from] SendError),
 }
@@ -98,16 +100,15 @@ impl Pull {
         let resolved = stop.run_until_cancelled(link.registry.resolve(&self.reference)).await;
         let answer = resolved.ok_or(SendError::Stopped)?;
         let module = answer?;
-        if module.digest != self.digest {
-            let message = "the reference means another module by now: begin anew";
-            return Err(PullError::Refused(ErrorCode::Changed, message));
-        }
-        if chunk_size != self.chunk_size {
-            let message = "the module is cut into other chunks by now: begin anew";
-            return Err(PullError::Refused(ErrorCode::Changed, message));
-        }
         let layout = Layout::new(module.size, chunk_size)
             .map_err(|_| PullError::Refused(ErrorCode::UnsupportedArtifact, "the module cannot be cut into chunks"))?;
+        let now = Descriptor::new(module.digest, layout);
+        if module.digest != self.digest {
+            return Err(PullError::Changed(now, "the reference means another module by now: begin anew"));
+        }
+        if chunk_size != self.chunk_size {
+            return Err(PullError::Changed(now, "the module is cut into other chunks by now: begin anew"));
+        }
         if chunks.last().is_some_and(|&last| last >= layout.total()) {
             return Err(PullError::Refused(
                 ErrorCode::BadRequest,

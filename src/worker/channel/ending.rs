@@ -17,6 +17,7 @@ use super::{
     },
     Channel, Ended,
 };
+use crate::protocol::{ErrorCode, ErrorNotice};
 
 /// The least that a pass rests that has failed, so that requests for what cannot be had cost little.
 const MIN_REST: Duration = Duration::from_secs(1);
@@ -98,6 +99,11 @@ impl Channel {
         let (code, message) = match result {
             Ok(()) => return,
             Err(PullError::Refused(code, message)) => (code, message),
+            Err(PullError::Changed(now, message)) => {
+                let (app_name, device) = (&pull.app_name, Some(pull.device.clone()));
+                let notice = notices::notice(app_name, ErrorCode::Changed, device, message);
+                return self.say(&ErrorNotice { now: Some(now), ..notice });
+            }
             Err(PullError::Send(error)) => match error.failure() {
                 Some(failure) => {
                     tracing::warn!(reference = %pull.reference, device = %pull.device, "{}", failure.message);
