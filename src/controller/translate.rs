@@ -103,6 +103,7 @@ pub fn worker_config(resource: &WasmProxy, credentials: Credentials) -> Result<W
         chunk_size: ChunkSize::new(spec.chunk_size)?,
         pace: Some(spec.pace_bytes().map_err(InvalidSpec::Pace)?),
         queue: usize::try_from(spec.limits.queue).unwrap_or(usize::MAX),
+        notes: None,
     })
 }
 

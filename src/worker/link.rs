@@ -3,17 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{source::KnownChunks, tracker::Tracker};
+use super::{
+    cut::{self, PacketsTooSmall},
+    source::KnownChunks,
+    tracker::Tracker,
+    turns::Turns,
+};
 use crate::{
     mqtt::{Ack, Client, ConnectionState, Properties, Publish, PublishError, Qos, Version},
-    protocol::{ChunkHead, Format, Topics},
+    protocol::{ChunkHead, ChunkSize, Format, Topics},
     registry::Registry,
 };
-
-/// Encoded chunks that a worker holds at most, over all its passes: what bounds its memory.
-pub(super) const BUDGET: usize = 10;
 
 /// How long a binary chunk is of use to anybody.
 const CHUNK_EXPIRY: Duration = Duration::from_secs(300);
@@ -25,16 +26,20 @@ pub(super) struct Link {
     pub(super) registry: Registry,
     pub(super) topics: Arc<Topics>,
     pub(super) qos: Qos,
-    pub(super) budget: Arc<Semaphore>,
+    pub(super) chunk_size: ChunkSize,
+    pub(super) turns: Turns,
     pub(super) known: KnownChunks,
     pub(super) tracker: Tracker,
 }
 
 impl Link {
-    /// Waits until `chunks` more may be held; `None` once the channel is closed.
-    pub(super) async fn allowance(&self, chunks: usize) -> Option<OwnedSemaphorePermit> {
-        let chunks = u32::try_from(chunks).unwrap_or(u32::MAX);
-        self.budget.clone().acquire_many_owned(chunks).await.ok()
+    /// The size of chunks that name `app_name` on the connection that stands.
+    pub(super) fn chunk_size(&self, app_name: &str) -> Result<ChunkSize, PacketsTooSmall> {
+        let max_packet = match *self.mqtt.state().borrow() {
+            ConnectionState::Connected { max_packet_size, .. } => max_packet_size,
+            ConnectionState::Connecting { .. } | ConnectionState::Closed => None,
+        };
+        cut::chunk_size(self.chunk_size, max_packet, app_name)
     }
 
     /// Publishes a chunk; ends when the broker has acknowledged it.

@@ -2,19 +2,24 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::{Buf, Bytes};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 
+use super::look::MAX_CHUNKS;
 use crate::{
     digest::{Digest, Hasher},
     protocol::{ChunkEncoder, ChunkHead, Format},
     registry::{Module, ModuleReader, RangeReader, Registry, RegistryError},
 };
 
-/// The digests of chunks that are remembered, over all modules: 2 MiB of them.
-const MAX_KNOWN: usize = 65_536;
+/// The digests of chunks that are remembered, over all modules: 8 MiB of them.
+const MAX_KNOWN: usize = MAX_CHUNKS as usize;
 
 /// One chunk, ready for the wire.
 pub(super) struct EncodedChunk {
@@ -69,6 +74,14 @@ impl ChunkSource {
         let reader = Reader::Part(registry.open_at(module, head.layout.offset(first)).await?);
         let (rest, seen) = (Bytes::new(), Vec::new());
         Ok(Self { module: module.clone(), head, reader, rest, next: first, known: Some(known), seen })
+    }
+
+    /// Waits until the first bytes of the next chunk are here. A call that is cancelled loses nothing.
+    pub(super) async fn ready(&mut self) -> Result<(), RegistryError> {
+        if self.rest.is_empty() && self.head.layout.len_of(self.next) > 0 {
+            self.rest = self.read().await?.unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// The next chunk in each of `formats`; none of them: it is read and forgotten.
@@ -144,9 +157,13 @@ pub(super) struct KnownChunks(Arc<Mutex<Known>>);
 /// A module's digest and the size of its chunks in bytes.
 type Cut = (Digest, u32);
 
+/// A reading of a module for the digests of its chunks, by all who need them: whoever waits for it drives it.
+type Survey = Shared<BoxFuture<'static, Result<ChunkDigests, Arc<RegistryError>>>>;
+
 #[derive(Default)]
 struct Known {
     digests: HashMap<Cut, ChunkDigests>,
+    surveys: HashMap<Cut, Survey>,
     /// The oldest first.
     order: VecDeque<Cut>,
     chunks: usize,
@@ -155,13 +172,34 @@ struct Known {
 impl KnownChunks {
     /// The digests of the chunks of the module that `head` is about.
     pub(super) fn get(&self, head: &ChunkHead) -> Option<ChunkDigests> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.lock();
         known.digests.get(&(head.digest, head.layout.chunk_size())).cloned()
+    }
+
+    /// The digests of the chunks of a module; where nobody knows them, it is read once, however many ask meanwhile.
+    pub(super) async fn get_or_survey(
+        &self,
+        registry: &Registry,
+        module: &Module,
+        head: &Arc<ChunkHead>,
+    ) -> Result<ChunkDigests, Arc<RegistryError>> {
+        if let Some(digests) = self.get(head) {
+            return Ok(digests);
+        }
+        let cut = (head.digest, head.layout.chunk_size());
+        let begin = || survey(registry.clone(), module.clone(), head.clone()).boxed().shared();
+        let survey = self.lock().surveys.entry(cut).or_insert_with(begin).clone();
+        let surveyed = survey.await;
+        self.lock().surveys.remove(&cut);
+        if let Ok(digests) = &surveyed {
+            self.put(head, digests.clone());
+        }
+        surveyed
     }
 
     /// Remembers them.
     pub(super) fn put(&self, head: &ChunkHead, digests: ChunkDigests) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.lock();
         let cut = (head.digest, head.layout.chunk_size());
         known.chunks += digests.len();
         match known.digests.insert(cut, digests) {
@@ -174,6 +212,19 @@ impl KnownChunks {
             known.chunks -= known.digests.remove(&oldest).map_or(0, |digests| digests.len());
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a whole module without sending anything, for the digests of its chunks.
+async fn survey(registry: Registry, module: Module, head: Arc<ChunkHead>) -> Result<ChunkDigests, Arc<RegistryError>> {
+    let mut source = ChunkSource::open(&registry, &module, head.clone()).await?;
+    for _ in 0..head.layout.total() {
+        source.next(&[]).await?;
+    }
+    Ok(source.verified())
 }
 
 #[cfg(test)]

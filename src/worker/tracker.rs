@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals},
-    schedule::{Active, PassId},
+    schedule::{PassId, Ticket},
 };
 use crate::{
     digest::Digest,
@@ -93,10 +93,10 @@ impl Tracker {
         });
     }
 
-    /// What the registry said.
-    pub(super) fn registry<T>(&self, answer: &Result<T, RegistryError>) {
-        let state = match answer {
-            Err(
+    /// The registry has answered, well or not.
+    pub(super) fn registry(&self, error: Option<&RegistryError>) {
+        let state = match error {
+            Some(
                 error @ (RegistryError::Unavailable { .. }
                 | RegistryError::InvalidResponse { .. }
                 | RegistryError::Unauthorized { .. }
@@ -120,7 +120,7 @@ impl Tracker {
     }
 
     /// The chunks of a pass are on their way; `target` where it says all that was declared.
-    pub(super) fn streaming(&self, pass: &Active, head: &ChunkHead, target: Option<&str>) {
+    pub(super) fn streaming(&self, pass: &Ticket, head: &ChunkHead, target: Option<&str>) {
         let reference = &pass.wish.reference;
         {
             let mut shown = self.shown();
@@ -167,7 +167,7 @@ impl Tracker {
     }
 
     /// All chunks of a pass are acknowledged; `target` where that is all that was declared.
-    pub(super) fn published(&self, pass: &Active, target: Option<&str>) {
+    pub(super) fn published(&self, pass: &Ticket, target: Option<&str>) {
         let speaks = self.leave(pass);
         self.both_mut(&pass.wish.reference, &pass.wish.app_name, |artifact, totals| {
             totals.completed += 1;
@@ -184,8 +184,8 @@ impl Tracker {
         });
     }
 
-    /// A pass did not work. What was published before stays so, with a word on why it could not be looked at.
-    pub(super) fn failed(&self, pass: &Active, failure: Failure) {
+    /// A pass did not work, or did not come about. What was published before stays so, with a word on why it could not be looked at.
+    pub(super) fn failed(&self, pass: &Ticket, failure: Failure) {
         let speaks = self.leave(pass);
         self.both_mut(&pass.wish.reference, &pass.wish.app_name, |artifact, totals| {
             totals.failed += 1;
@@ -197,7 +197,7 @@ impl Tracker {
     }
 
     /// A pass was broken off by our own doing; what it was about waits again, if somebody does.
-    pub(super) fn broken_off(&self, pass: &Active) {
+    pub(super) fn broken_off(&self, pass: &Ticket) {
         if !self.leave(pass) {
             return;
         }
@@ -229,7 +229,7 @@ impl Tracker {
     }
 
     /// A pass has ended; says whether its artifact's entry is its own to change.
-    fn leave(&self, pass: &Active) -> bool {
+    fn leave(&self, pass: &Ticket) -> bool {
         let (mut shown, reference) = (self.shown(), pass.wish.reference.to_string());
         match shown.get(&reference) {
             Some(&id) if id != pass.id => false,

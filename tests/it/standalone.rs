@@ -1,6 +1,7 @@
 //! `wasmproxy worker` as whoever replaces Propeller's proxy runs it: a process, its environment, signals, and nothing else.
 
 mod environment;
+mod killed;
 mod memory;
 mod process;
 mod signals;

@@ -94,6 +94,7 @@ impl Settings {
             chunk_size: chunk_size(&mut variables)?,
             pace: Some(PACE),
             queue: QUEUE,
+            notes: None,
         };
         let http = http(&mut variables)?;
         let log_level = variables.parse("PROXY_LOG_LEVEL", "say error, warn, info, debug or trace")?;

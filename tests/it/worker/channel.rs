@@ -71,6 +71,7 @@ impl Channel {
             chunk_size: ChunkSize::new(u32::try_from(CHUNK).unwrap()).unwrap(),
             pace: None,
             queue: 16,
+            notes: None,
         };
         Self { broker, registry, topics: Topics::new(&prefix), config }
     }

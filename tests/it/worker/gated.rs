@@ -1,0 +1,77 @@
+//! A registry that hands out a module as far as a test lets it: so a pass stands where the test wants it to.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures::stream;
+use serde_json::json;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use wasmproxy::digest::Digest;
+
+/// A registry with one module, whatever is asked for. It is no real one: those cannot be stopped in the middle.
+pub struct Gated {
+    /// `127.0.0.1:port`.
+    pub host: String,
+    released: watch::Sender<usize>,
+    _server: JoinSet<()>,
+}
+
+impl Gated {
+    /// Nothing of the module is released yet.
+    pub async fn start(module: Vec<u8>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let digest = Digest::of(&module);
+        let layer = json!({"mediaType": "application/wasm", "digest": digest, "size": module.len()});
+        let config = json!({"mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::of(b"{}"), "size": 2});
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]}).to_string();
+        let (released, gate) = watch::channel(0);
+        let module = Bytes::from(module);
+        let router = Router::new().fallback(async move |request: Request| {
+            if request.uri().path().contains("/manifests/") {
+                return ([(header::CONTENT_TYPE, media_type)], manifest.clone()).into_response();
+            }
+            blob(&request, module.clone(), gate.clone())
+        });
+        let mut server = JoinSet::new();
+        server.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { host, released, _server: server }
+    }
+
+    /// Hands out the module up to this byte.
+    pub fn release(&self, bytes: usize) {
+        self.released.send_replace(bytes);
+    }
+}
+
+fn blob(request: &Request, module: Bytes, gate: watch::Receiver<usize>) -> Response {
+    let range = request
+        .headers()
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok())
+        .map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap());
+    let (from, size) = (range.unwrap_or(0), module.len());
+    let length = (header::CONTENT_LENGTH, (size - from).to_string());
+    let body = Body::from_stream(stream::unfold((from, gate), move |(position, mut gate)| {
+        let module = module.clone();
+        async move {
+            let released = *gate.wait_for(|released| *released > position || position == size).await.ok()?;
+            let end = released.min(size);
+            let bytes = Ok::<_, std::convert::Infallible>(module.slice(position..end));
+            (position < size).then_some((bytes, (end, gate)))
+        }
+    }));
+    match range {
+        None => ([length], body).into_response(),
+        Some(from) => {
+            let range = (header::CONTENT_RANGE, format!("bytes {from}-{}/{size}", size - 1));
+            (StatusCode::PARTIAL_CONTENT, [length, range], body).into_response()
+        }
+    }
+}
