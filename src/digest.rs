@@ -13,6 +13,9 @@ use sha2::Digest as _;
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// All zeros, which nobody knows a module of: stands for a digest that is not known yet.
+    pub const UNKNOWN: Self = Self([0; 32]);
+
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())

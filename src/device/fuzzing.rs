@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use super::{
     assembly::{Assembly, MAX_CHUNKS, Whole},
     error::FetchError,
-    gathering::{Audience, Gathering, MAX_CHANGES, MAX_MISMATCHES, Meaning, Next, Wish},
+    gathering::{Audience, Gathering, Meaning, Next, Wish},
+    options::Listen,
+    subject::{MAX_CHANGES, MAX_MISMATCHES},
 };
 use crate::{
     digest::Digest,
@@ -88,7 +90,9 @@ impl Scene {
             format: if options & 1 == 0 { Wanted::Json } else { Wanted::Raw },
             digest: (options & 2 != 0).then(|| Digest::of(&[0])),
             max_size: MAX_SIZE,
+            listen: if options & 4 == 0 { Listen::Everything } else { Listen::OwnTopic },
             timeout: Duration::from_secs(120),
+            silence: Duration::from_secs(10),
         };
         let now = Instant::now();
         let gathering = Gathering::new(wish, fastrand::Rng::with_seed(options.into()), now);
@@ -155,14 +159,20 @@ impl Scene {
         let (app_name, code) = (script.name(), CODES[usize::from(script.argument()) % CODES.len()]);
         let device = ["d", "d", "e"].get(usize::from(script.argument() % 4));
         let retryable = script.argument() & 1 == 0;
-        let notice = json!({
+        let mut notice = json!({
             "app_name": app_name, "code": code, "message": "because", "retryable": retryable, "device": device,
         });
+        if code == "changed" && script.argument() & 1 != 0 {
+            let Whole { digest, layout } = script.whole();
+            notice["digest"] = digest.to_string().into();
+            (notice["size"], notice["chunk_size"]) = (layout.size().into(), layout.chunk_size().into());
+        }
         match self.gathering.error(serde_json::from_value(notice).unwrap(), self.now)? {
             Meaning::Nothing => {}
             Meaning::AskLater(wait) => assert!(wait > Duration::ZERO && app_name == "add" && device != Some(&"e")),
             Meaning::BeginAnew(_) => self.begin_anew(),
         }
+        self.notice_begin();
         Ok(())
     }
 
@@ -194,7 +204,8 @@ impl Scene {
                 assert!(missing.chunks.last() < whole.layout.total());
                 assert!(missing.chunks.iter().all(|index| !taken.contains(&index)), "only what is missing");
             }
-            (Some(_), None) => panic!("chunks of a module that it does not gather"),
+            // To be told what the reference means.
+            (Some(missing), None) => assert_eq!(missing.chunks.iter().collect::<Vec<_>>(), [0]),
         }
     }
 

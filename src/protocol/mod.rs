@@ -23,7 +23,7 @@ pub mod topics;
 
 pub use chunk::{Chunk, ChunkEncoder, ChunkHead, Format};
 pub use layout::{ChunkSize, Layout};
-pub use notice::{Complete, ErrorCode, ErrorNotice};
+pub use notice::{Complete, Descriptor, ErrorCode, ErrorNotice};
 pub use ranges::ChunkRanges;
 pub use receipt::Receipt;
 pub use request::{DeviceName, Missing, Request};

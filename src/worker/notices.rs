@@ -39,7 +39,7 @@ impl Limiter {
         let ErrorNotice { app_name, code, message, device, .. } = notice;
         // Somebody who tries things out makes one mistake after the other.
         let mistake = (*code == ErrorCode::BadRequest).then(|| message.clone());
-        let key = (app_name.clone(), *code, device.clone(), mistake);
+        let key = (app_name.clone(), code.clone(), device.clone(), mistake);
         if self.said.contains_key(&key) {
             return false;
         }
@@ -56,10 +56,11 @@ impl Limiter {
 pub(super) fn notice(app_name: &str, code: ErrorCode, device: Option<DeviceName>, message: &str) -> ErrorNotice {
     ErrorNotice {
         app_name: app_name.to_owned(),
+        retryable: code.is_retryable(),
         code,
         message: message.to_owned(),
-        retryable: code.is_retryable(),
         device,
+        now: None,
     }
 }
 

@@ -18,7 +18,10 @@ use super::{
     Channel, Ended,
     hearing::HELD,
 };
-use crate::{protocol::ErrorCode, registry::RegistryError};
+use crate::{
+    protocol::{ErrorCode, ErrorNotice},
+    registry::RegistryError,
+};
 
 /// The least that a pass rests that has failed, so that requests for what cannot be had cost little.
 const MIN_REST: Duration = Duration::from_secs(1);
@@ -171,6 +174,12 @@ impl Channel {
         let (code, message, failure) = match result {
             Ok(()) => return,
             Err(PullError::Refused(code, message)) => (code, message, None),
+            Err(PullError::Changed(now, message)) => {
+                let (app_name, device) = (&pull.app_name, Some(pull.device.clone()));
+                let notice = notices::notice(app_name, ErrorCode::Changed, device, message);
+                self.say(&ErrorNotice { now: Some(now), ..notice });
+                return;
+            }
             Err(PullError::Send(error)) => {
                 let Some(failure) = error.failure() else { return };
                 let (code, message) = notices::for_device(&failure);

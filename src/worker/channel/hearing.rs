@@ -15,7 +15,7 @@ use super::{
 use crate::{
     mqtt::Message,
     protocol::{
-        DeviceName, ErrorCode, Format, Missing, Receipt, Request,
+        DeviceName, ErrorCode, ErrorNotice, Format, Missing, Receipt, Request,
         request::{BadRequest, Full, Wanted},
     },
     registry::Reference,
@@ -169,11 +169,15 @@ impl Channel {
         code: ErrorCode,
         message: &str,
     ) -> bool {
-        let notice = notice(app_name, code, device, message);
-        if !self.limiter.admit(&notice, Instant::now()) {
+        self.say(&notice(app_name, code, device, message))
+    }
+
+    /// Publishes a notice, unless the same was just said, or too many were; returns whether it does.
+    pub(super) fn say(&mut self, notice: &ErrorNotice) -> bool {
+        if !self.limiter.admit(notice, Instant::now()) {
             return false;
         }
-        if let Ok(payload) = serde_json::to_vec(&notice) {
+        if let Ok(payload) = serde_json::to_vec(notice) {
             let link = self.link.clone();
             // Not waited for: a broker that is away must not hold up the channel. The limiter bounds their number.
             let task = async move { link.publish_notice(&link.topics.error, payload).await };
