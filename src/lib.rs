@@ -35,6 +35,9 @@ pub mod cli;
 pub mod controller;
 pub mod device;
 pub mod digest;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mqtt;
 pub mod protocol;
 pub mod registry;

@@ -2,6 +2,7 @@
 
 mod args;
 mod report;
+mod values;
 
 use std::{
     io::{self, Write},
@@ -56,6 +57,8 @@ async fn run_until_interrupted(args: &FetchArgs) -> ExitCode {
 enum Failure {
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error("cannot make a folder for the module until it is verified: {0}")]
+    Folder(io::Error),
     #[error("cannot write to standard output: {0}")]
     Stdout(io::Error),
 }
@@ -63,7 +66,7 @@ enum Failure {
 async fn fetch(args: &FetchArgs, options: &FetchOptions, report: &mut Report) -> Result<(), Failure> {
     if args.output == Path::new(STDOUT) {
         // A folder that only we can see, gone with all that is in it when we go.
-        let folder = tempfile::tempdir().map_err(FetchError::File)?;
+        let folder = tempfile::tempdir().map_err(Failure::Folder)?;
         let file = folder.path().join("module");
         let fetched = fetch_to(&file, args, options, report).await?;
         let copied = spawn_blocking(move || io::copy(&mut std::fs::File::open(file)?, &mut io::stdout().lock()));

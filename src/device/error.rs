@@ -1,9 +1,10 @@
 //! Why a module was not fetched.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use super::assembly::TooManyChunks;
+use super::{assembly::TooManyChunks, file::FileError};
 use crate::{
+    digest::Digest,
     mqtt::{ConfigError, ConnectFailure, PublishError},
     protocol::{ErrorNotice, topics::InvalidTopic},
 };
@@ -18,8 +19,8 @@ pub enum FetchError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The file cannot be written.
-    #[error("cannot write the file: {0}")]
-    File(io::Error),
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The broker does not want us, and would not want us the next time either.
     #[error("{}", .0.message)]
     Connect(ConnectFailure),
@@ -28,7 +29,7 @@ pub enum FetchError {
     Request(PublishError),
     /// The other end says that it cannot be had.
     #[error("{}: {}", .0.code, .0.message)]
-    Refused(ErrorNotice),
+    Refused(Box<ErrorNotice>),
     /// The module is larger than what is wanted here.
     #[error("the module is {size} bytes, more than the {max_size} that are allowed")]
     TooLarge {
@@ -59,7 +60,11 @@ pub enum FetchError {
 impl FetchError {
     /// Whether the options are to blame, rather than the world.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Topic(_) | Self::Config(_))
+        match self {
+            Self::Topic(_) | Self::Config(_) => true,
+            Self::File(error) => error.is_usage(),
+            _ => false,
+        }
     }
 }
 
@@ -69,12 +74,15 @@ pub enum Stall {
     /// There was no connection to the broker.
     #[error("{}", .0.as_ref().map_or("the broker does not answer", |failure| &failure.message))]
     NotConnected(Option<ConnectFailure>),
+    /// The reference means another module than the only one that is accepted.
+    #[error("the reference means {0}, and that is not the module that was asked for")]
+    OtherModule(Digest),
     /// Nobody said anything about this module.
-    #[error("nobody answered; is a worker running for this channel?")]
+    #[error("nobody answered; is a worker running for these topics?")]
     Unanswered,
     /// The other end went on saying that it cannot help right now.
     #[error("the last answer was {}: {}", .0.code, .0.message)]
-    Refused(ErrorNotice),
+    Refused(Box<ErrorNotice>),
     /// No more chunks came.
     #[error("{chunks} of {total} chunks are here, and no more came")]
     Incomplete {

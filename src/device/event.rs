@@ -17,8 +17,8 @@ pub enum Event {
     Connected(Version),
     /// The broker has taken a request.
     Asked {
-        /// For so many chunks by number; `None` for the whole module.
-        chunks: Option<u32>,
+        /// What for.
+        what: Asked,
         /// The broker says that nobody is there to hear it.
         unheard: bool,
     },
@@ -44,6 +44,17 @@ pub enum Event {
     Verifying(Whole),
 }
 
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The whole module, sent to everyone.
+    Whole,
+    /// What the reference means: a chunk by number, where none is known yet.
+    Meaning,
+    /// So many chunks by number.
+    Chunks(u32),
+}
+
 /// Why what was gathered is thrown away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -51,6 +62,8 @@ pub enum Cause {
     Changed,
     /// The other end fell silent on the module, and sends another under the same reference.
     Overtaken,
+    /// The other end knows nothing of what was said about the module on the channel.
+    Refuted,
     /// The digest of the whole is not the one that was announced.
     DigestMismatch,
 }

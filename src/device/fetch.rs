@@ -1,6 +1,6 @@
 //! The driver: ties what a device decides ([`Gathering`]) to a connection and a file.
 
-use std::{io, path::Path, pin::pin, time::Duration};
+use std::{path::Path, pin::pin, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -11,8 +11,8 @@ use tokio::{
 use super::{
     assembly::{Assembly, Whole},
     error::{FetchError, ReceiptError, Stall},
-    event::{Cause, Event},
-    file::PartialFile,
+    event::{Asked, Cause, Event},
+    file::{FileError, PartialFile},
     gathering::{Gathering, Meaning, Next, Wish},
     hearing::Heard,
     options::{DeviceTopics, FetchOptions},
@@ -58,7 +58,7 @@ pub async fn fetch(
     on_event: impl FnMut(Event) + Send,
 ) -> Result<Fetched, FetchError> {
     let topics = DeviceTopics::new(&options.prefix, &options.device)?;
-    let file = PartialFile::create(target).await.map_err(FetchError::File)?;
+    let file = PartialFile::create(target).await?;
     let (client, messages) = mqtt::connect(options.mqtt(&topics))?;
     let wish = Wish {
         reference: reference.clone(),
@@ -66,7 +66,9 @@ pub async fn fetch(
         format: options.format,
         digest: options.digest,
         max_size: options.max_size,
+        listen: options.listen,
         timeout: options.timeout,
+        silence: options.silence,
     };
     let begun = Instant::now();
     let mut state = client.state();
@@ -90,8 +92,8 @@ pub async fn fetch(
     fetched
 }
 
-/// What the broker said to a request for so many chunks; `None` for the whole module.
-type Asked = (Option<u32>, Result<Ack, PublishError>);
+/// What the broker said to a request.
+type Taken = (Asked, Result<Ack, PublishError>);
 
 struct Driver<F> {
     gathering: Gathering,
@@ -103,7 +105,7 @@ struct Driver<F> {
     /// What the file has room for.
     begun: Option<Whole>,
     /// The request that the broker has not taken yet, if there is one.
-    requests: FuturesUnordered<BoxFuture<'static, Asked>>,
+    requests: FuturesUnordered<BoxFuture<'static, Taken>>,
     /// Why there is no connection, where there is none.
     failure: Option<ConnectFailure>,
     was_connected: bool,
@@ -115,7 +117,7 @@ impl<F: FnMut(Event) + Send> Driver<F> {
         let whole = self.gather().await?;
         // A connection waits while messages pile up, and with it the word that the receipt has been taken.
         drop(self.messages);
-        self.file.keep().await.map_err(FetchError::File)?;
+        self.file.keep().await?;
         let elapsed = begun.elapsed();
         let receipt = send_receipt(&self.client, self.topics.receipt, reference, whole.digest).await;
         Ok(Fetched { whole, elapsed, receipt })
@@ -131,7 +133,7 @@ impl<F: FnMut(Event) + Send> Driver<F> {
                     self.hear(&message).await?;
                 }
                 Ok(()) = self.state.changed() => self.look_at_connection()?,
-                Some((chunks, acknowledged)) = self.requests.next() => self.note_asked(chunks, acknowledged)?,
+                Some((what, acknowledged)) = self.requests.next() => self.note_asked(what, acknowledged)?,
                 () = sleep_until(wake) => (),
             }
             if let Some(whole) =
@@ -159,14 +161,18 @@ impl<F: FnMut(Event) + Send> Driver<F> {
     }
 
     fn ask(&self, request: &Request) {
-        let chunks = request.full.as_ref().and_then(|full| full.missing.as_ref());
-        let chunks = chunks.map(|missing| missing.chunks.iter().map(|_| 1).sum());
+        let missing = request.full.as_ref().and_then(|full| full.missing.as_ref());
+        let what = match missing {
+            None => Asked::Whole,
+            Some(_) if self.gathering.assembly().is_none() => Asked::Meaning,
+            Some(missing) => Asked::Chunks(missing.chunks.iter().map(|_| 1).sum()),
+        };
         let publish = Publish::new(&self.topics.requests, request.to_json(), Qos::AtLeastOnce);
         let client = self.client.clone();
-        self.requests.push(async move { (chunks, client.publish(publish).await) }.boxed());
+        self.requests.push(async move { (what, client.publish(publish).await) }.boxed());
     }
 
-    fn note_asked(&mut self, chunks: Option<u32>, acknowledged: Result<Ack, PublishError>) -> Result<(), FetchError> {
+    fn note_asked(&mut self, what: Asked, acknowledged: Result<Ack, PublishError>) -> Result<(), FetchError> {
         let unheard = match acknowledged {
             Ok(ack) => ack.no_subscribers,
             // It passes, as a silence does.
@@ -174,7 +180,7 @@ impl<F: FnMut(Event) + Send> Driver<F> {
             Err(error) => return Err(FetchError::Request(error)),
         };
         self.gathering.asked(Instant::now());
-        (self.on_event)(Event::Asked { chunks, unheard });
+        (self.on_event)(Event::Asked { what, unheard });
         Ok(())
     }
 
@@ -198,7 +204,7 @@ impl<F: FnMut(Event) + Send> Driver<F> {
                     Meaning::AskLater(wait) => (self.on_event)(Event::Refused { notice, wait }),
                     Meaning::BeginAnew(cause) => self.begin_anew(cause),
                 }
-                Ok(())
+                self.make_room().await
             }
         }
     }
@@ -208,7 +214,7 @@ impl<F: FnMut(Event) + Send> Driver<F> {
         let Some(assembly) = self.gathering.assembly() else { return Ok(()) };
         let (offset, chunks, bytes) =
             (assembly.whole().layout.offset(chunk.index), assembly.chunks(), assembly.bytes());
-        self.file.write(offset, chunk.data).await.map_err(FetchError::File)?;
+        self.file.write(offset, chunk.data).await?;
         (self.on_event)(Event::Gathered { chunks, bytes });
         Ok(())
     }
@@ -218,7 +224,7 @@ impl<F: FnMut(Event) + Send> Driver<F> {
         if let Some(whole) = self.gathering.assembly().map(Assembly::whole)
             && self.begun != Some(whole)
         {
-            self.file.begin(whole.layout.size()).await.map_err(FetchError::File)?;
+            self.file.begin(whole.layout.size()).await?;
             self.begun = Some(whole);
             (self.on_event)(Event::Begun(whole));
         }
@@ -233,7 +239,7 @@ impl<F: FnMut(Event) + Send> Driver<F> {
     /// Whether the file is what it should be. Where it is not, everything begins anew.
     async fn verify(&mut self, whole: Whole) -> Result<bool, FetchError> {
         (self.on_event)(Event::Verifying(whole));
-        let digest = self.digest().await.map_err(FetchError::File)?;
+        let digest = self.digest().await?;
         if digest == whole.digest {
             return Ok(true);
         }
@@ -242,7 +248,7 @@ impl<F: FnMut(Event) + Send> Driver<F> {
         Ok(false)
     }
 
-    async fn digest(&mut self) -> io::Result<Digest> {
+    async fn digest(&mut self) -> Result<Digest, FileError> {
         let mut digest = pin!(self.file.digest());
         loop {
             tokio::select! {

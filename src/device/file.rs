@@ -12,6 +12,43 @@ use tokio::task::spawn_blocking;
 
 use crate::digest::{Digest, Hasher};
 
+/// Why a module cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The target is a folder.
+    #[error("{} is a folder: name a file in it, as in {}", .0.display(), .0.join("module.wasm").display())]
+    IsFolder(PathBuf),
+    /// The target is something else that would be destroyed by putting a file in its place.
+    #[error("{} is no regular file, and is not replaced: name another one", .0.display())]
+    IsSpecial(PathBuf),
+    /// The target's folder is not there.
+    #[error("there is no folder {}: make it, or name another one", .0.display())]
+    NoFolder(PathBuf),
+    /// The target's folder takes no files from us.
+    #[error("no file can be made in the folder {}: {error}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The disk is full, mostly.
+    #[error("cannot write {}: {error}", target.display())]
+    Write {
+        /// What the file was to become.
+        target: PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
+}
+
+impl FileError {
+    /// Whether another target would do.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::Write { .. })
+    }
+}
+
 /// A file in the making, in the folder of its target; removed when dropped before [`PartialFile::keep`].
 ///
 /// Chunks are written where they belong, so none is ever held: what is missing is a hole.
@@ -28,27 +65,38 @@ impl PartialFile {
     ///
     /// # Errors
     /// Where `target` is something else than a file, or its folder cannot be written to.
-    pub async fn create(target: &Path) -> io::Result<Self> {
-        let target = target.to_owned();
-        blocking(move || {
-            let name = target.file_name().ok_or_else(|| io::Error::other("not the name of a file"))?;
-            // Renaming would replace a device or a socket.
-            if target.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-                return Err(io::Error::other("exists, and is not a regular file"));
-            }
-            let (file, path) = temporary(&format!(".{}.", name.to_string_lossy()), folder(&target))?.into_parts();
-            Ok(Self { file: Arc::new(file), path, target })
-        })
-        .await
+    pub async fn create(target: &Path) -> Result<Self, FileError> {
+        let path = target.to_owned();
+        let created = spawn_blocking(move || Self::create_now(path)).await;
+        created.unwrap_or_else(|error| Err(FileError::Write { target: target.to_owned(), error: error.into() }))
+    }
+
+    fn create_now(target: PathBuf) -> Result<Self, FileError> {
+        let Some(name) = target.file_name() else { return Err(FileError::IsFolder(target)) };
+        // Renaming would replace a device or a socket.
+        match target.metadata() {
+            Ok(metadata) if metadata.is_dir() => return Err(FileError::IsFolder(target)),
+            Ok(metadata) if !metadata.is_file() => return Err(FileError::IsSpecial(target)),
+            _ => (),
+        }
+        let folder = folder(&target);
+        if !folder.is_dir() {
+            return Err(FileError::NoFolder(folder.to_owned()));
+        }
+        // Without the name that a library adds: nobody knows our temporary file by it.
+        let refused = |error: io::Error| FileError::Folder { folder: folder.to_owned(), error: error.kind().into() };
+        let temporary = temporary(&format!(".{}.", name.to_string_lossy()), folder).map_err(refused)?;
+        let (file, path) = temporary.into_parts();
+        Ok(Self { file: Arc::new(file), path, target })
     }
 
     /// Empties the file and makes room for `size` bytes.
     ///
     /// # Errors
     /// Where the file system holds no file so large.
-    pub async fn begin(&self, size: u64) -> io::Result<()> {
+    pub async fn begin(&self, size: u64) -> Result<(), FileError> {
         let file = self.file.clone();
-        blocking(move || {
+        self.blocking(move || {
             file.set_len(0)?;
             file.set_len(size)
         })
@@ -59,9 +107,9 @@ impl PartialFile {
     ///
     /// # Errors
     /// Those of the file system: it is full, mostly.
-    pub async fn write(&self, offset: u64, data: Vec<u8>) -> io::Result<()> {
+    pub async fn write(&self, offset: u64, data: Vec<u8>) -> Result<(), FileError> {
         let file = self.file.clone();
-        blocking(move || {
+        self.blocking(move || {
             let mut file = &*file;
             file.seek(SeekFrom::Start(offset))?;
             file.write_all(&data)
@@ -73,9 +121,9 @@ impl PartialFile {
     ///
     /// # Errors
     /// Those of the file system.
-    pub async fn digest(&self) -> io::Result<Digest> {
+    pub async fn digest(&self) -> Result<Digest, FileError> {
         let file = self.file.clone();
-        blocking(move || {
+        self.blocking(move || {
             let mut file = &*file;
             file.seek(SeekFrom::Start(0))?;
             let mut hasher = Hasher::new();
@@ -94,15 +142,24 @@ impl PartialFile {
     ///
     /// # Errors
     /// Those of the file system; the file is removed then.
-    pub async fn keep(self) -> io::Result<()> {
-        blocking(move || {
-            self.file.sync_all()?;
-            self.path.persist(&self.target).map_err(|error| error.error)?;
+    pub async fn keep(self) -> Result<(), FileError> {
+        let Self { target, path, file } = self;
+        let name = target.clone();
+        blocking(target, move || {
+            file.sync_all()?;
+            path.persist(&name).map_err(|error| error.error)?;
             // The name is on the disk when its folder is. Not every file system has that to offer.
-            let _ = File::open(folder(&self.target)).and_then(|folder| folder.sync_all());
+            let _ = File::open(folder(&name)).and_then(|folder| folder.sync_all());
             Ok(())
         })
         .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, FileError> {
+        blocking(self.target.clone(), work).await
     }
 }
 
@@ -122,8 +179,12 @@ fn temporary(prefix: &str, folder: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work).await.map_err(io::Error::other)?
+async fn blocking<T: Send + 'static>(
+    target: PathBuf,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, FileError> {
+    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()));
+    done.map_err(|error| FileError::Write { target, error })
 }
 
 #[cfg(test)]
@@ -180,9 +241,15 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_file_is_not_replaced() {
         let folder = TempDir::new().unwrap();
-        let error = PartialFile::create(folder.path()).await.unwrap_err();
-        assert!(error.to_string().contains("not a regular file"), "{error}");
-        assert!(PartialFile::create(Path::new("/")).await.is_err());
+        let error = async |path: &Path| PartialFile::create(path).await.unwrap_err();
+        for path in [folder.path(), Path::new("/"), Path::new("..")] {
+            let error = error(path).await;
+            assert!(matches!(error, FileError::IsFolder(_)) && error.to_string().contains("module.wasm"), "{error}");
+        }
+        assert!(matches!(error(Path::new("/dev/null")).await, FileError::IsSpecial(_)));
+        let missing = folder.path().join("missing");
+        let named = error(&missing.join("module.wasm")).await;
+        assert!(matches!(&named, FileError::NoFolder(folder) if *folder == missing), "{named}");
     }
 
     #[cfg(unix)]

@@ -2,10 +2,12 @@
 //!
 //! The rules:
 //! - ask for the whole module; after that, for what is missing by number: after `complete`, or after a silence;
+//! - a device that does not listen to the channel asks for everything by number. What the module is, it learns from the
+//!   answer to a first such request, which cannot be right yet: `changed` says what the reference means;
 //! - what is asked for by number comes back on the device's own topic; when all of it is here, the next is asked for,
 //!   unless a pass to everyone is under way, which brings the rest anyway;
 //! - chunks of two modules are never mixed. Another one under the same reference is begun when the other end says
-//!   `changed`, or when the first has fallen silent while the other has not.
+//!   `changed`, or when the first has fallen silent while the other has not ([`Subject`]).
 
 use std::time::Duration;
 
@@ -15,22 +17,19 @@ use super::{
     assembly::{Assembly, Whole},
     error::{FetchError, Stall},
     event::Cause,
+    options::Listen,
     patience::Patience,
     reference::Reference,
+    subject::Subject,
+    window::Window,
 };
 use crate::{
     digest::Digest,
     protocol::{
-        Chunk, ChunkRanges, Complete, DeviceName, ErrorCode, ErrorNotice, Layout, Missing, Request,
+        Chunk, ChunkRanges, Complete, Descriptor, DeviceName, ErrorCode, ErrorNotice, Request,
         request::{Full, Wanted},
     },
 };
-
-/// How often a module may turn out to be another than its digest says.
-pub const MAX_MISMATCHES: u32 = 3;
-
-/// How often a reference may turn out to mean another module.
-pub const MAX_CHANGES: u32 = 8;
 
 /// What a device wants.
 #[derive(Debug, Clone)]
@@ -45,11 +44,15 @@ pub struct Wish {
     pub digest: Option<Digest>,
     /// The largest module that is accepted, in bytes.
     pub max_size: u64,
+    /// What to listen to.
+    pub listen: Listen,
     /// How long to go on without progress.
     pub timeout: Duration,
+    /// How long a silence is after which to ask again.
+    pub silence: Duration,
 }
 
-/// Whom a chunk was sent to.
+/// Whom something was said to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// To everyone on the channel.
@@ -87,9 +90,8 @@ pub enum Meaning {
 pub struct Gathering {
     wish: Wish,
     patience: Patience,
-    assembly: Option<Assembly>,
-    /// Another module under the same reference, heard since the last chunk of ours.
-    rival: Option<Whole>,
+    subject: Subject,
+    window: Window,
     /// What was asked for by number and is not all here.
     batch: Option<ChunkRanges>,
     /// A pass to everyone seems to be under way.
@@ -99,32 +101,28 @@ pub struct Gathering {
     /// What to ask for on the last connection; none before there was one.
     format: Option<Wanted>,
     /// Why we wait, where the other end has said so.
-    refusal: Option<ErrorNotice>,
-    mismatches: u32,
-    changes: u32,
+    refusal: Option<Box<ErrorNotice>>,
 }
 
 impl Gathering {
     /// Begins with nothing.
     pub fn new(wish: Wish, random: fastrand::Rng, now: Instant) -> Self {
         Self {
-            patience: Patience::new(wish.timeout, random, now),
+            patience: Patience::new(wish.timeout, wish.silence, random, now),
+            subject: Subject::new(wish.listen),
             wish,
-            assembly: None,
-            rival: None,
+            window: Window::new(),
             batch: None,
             passing: false,
             asking: false,
             format: None,
             refusal: None,
-            mismatches: 0,
-            changes: 0,
         }
     }
 
     /// What is here so far.
     pub fn assembly(&self) -> Option<&Assembly> {
-        self.assembly.as_ref()
+        self.subject.assembly()
     }
 
     /// How long to go on without progress.
@@ -137,6 +135,9 @@ impl Gathering {
     pub fn connected(&mut self, binary: bool, now: Instant) {
         if self.format.is_none() {
             self.patience.begin(now);
+        } else if self.batch.is_some() && !self.asking {
+            // What was on its way to us alone went down with the connection.
+            self.patience.ask_soon(now);
         }
         self.format = Some(if binary { self.wish.format } else { Wanted::Json });
     }
@@ -147,11 +148,11 @@ impl Gathering {
     /// # Errors
     /// Where the module is too large.
     pub fn chunk(&mut self, chunk: &Chunk, to: Audience, now: Instant) -> Result<bool, FetchError> {
-        let Some((digest, layout)) = chunk.whole.filter(|(digest, _)| self.is_ours(&chunk.app_name, *digest)) else {
+        let Some((digest, layout)) = chunk.whole.filter(|_| self.is_ours(&chunk.app_name)) else { return Ok(false) };
+        let Some(missing) = self.subject.chunk(&self.wish, Whole { digest, layout }, chunk.index, to)? else {
+            self.ask_about_doubts(now);
             return Ok(false);
         };
-        let Some(assembly) = self.turn_to(Whole { digest, layout })? else { return Ok(false) };
-        let missing = assembly.insert(chunk.index);
         self.passing |= to == Audience::Everyone;
         if missing {
             self.refusal = None;
@@ -166,17 +167,17 @@ impl Gathering {
     /// Takes note of the end of a pass.
     ///
     /// # Errors
-    /// Where the module is too large.
+    /// Where asking again does not help.
     pub fn complete(&mut self, notice: &Complete, now: Instant) -> Result<(), FetchError> {
-        let layout = Layout::new(notice.size, notice.chunk_size).ok();
-        let layout = layout.filter(|layout| layout.total() == notice.total_chunks);
-        let Some(layout) = layout.filter(|_| self.is_ours(&notice.app_name, notice.digest)) else { return Ok(()) };
-        if self.turn_to(Whole { digest: notice.digest, layout })?.is_some() {
+        let Some(layout) = notice.layout().filter(|_| self.is_ours(&notice.app_name)) else { return Ok(()) };
+        let whole = Whole { digest: notice.digest, layout };
+        if self.subject.announced(&self.wish, whole, Audience::Everyone)? {
             self.passing = false;
             if self.batch.is_none() {
                 self.patience.ask_soon(now);
             }
         }
+        self.ask_about_doubts(now);
         Ok(())
     }
 
@@ -185,39 +186,72 @@ impl Gathering {
     /// # Errors
     /// Where asking again does not help.
     pub fn error(&mut self, notice: ErrorNotice, now: Instant) -> Result<Meaning, FetchError> {
-        // Ours name us, and are not bad: one that names nobody answers somebody else.
-        let names_us = notice.device.as_ref().is_none_or(|device| *device == self.wish.device);
-        let bad = notice.code == ErrorCode::BadRequest && notice.device.is_none();
-        if notice.app_name != self.wish.reference.as_str() || !names_us || bad {
+        if !self.is_ours(&notice.app_name) {
             return Ok(Meaning::Nothing);
         }
+        // Ours name us, and are not bad: one that names nobody answers somebody else.
+        let names_us = notice.device.as_ref().is_none_or(|device| *device == self.wish.device);
+        let by_number = names_us && self.batch.is_some();
         match notice.code {
             // Only requests by number are answered so.
-            ErrorCode::Changed if self.batch.is_none() => Ok(Meaning::Nothing),
-            ErrorCode::Changed => {
-                self.begin_anew(None)?;
-                self.patience.ask_soon(now);
-                Ok(Meaning::BeginAnew(Cause::Changed))
+            ErrorCode::Changed if by_number => self.changed(notice, now),
+            ErrorCode::Changed => self.overheard(notice.now, now),
+            ErrorCode::BadRequest if notice.device.is_none() => Ok(Meaning::Nothing),
+            _ if !names_us => Ok(Meaning::Nothing),
+            // There are no such chunks: whoever spoke of them on the channel did not know the module.
+            ErrorCode::BadRequest if by_number && self.assembly().is_some() && !self.subject.is_confirmed() => {
+                self.subject.disbelieve()?;
+                Ok(self.begin_anew(Cause::Refuted, now))
             }
             _ if notice.retryable => {
-                self.refusal = Some(notice);
+                self.refusal = Some(Box::new(notice));
                 Ok(Meaning::AskLater(self.patience.refused(now)))
             }
-            _ => Err(FetchError::Refused(notice)),
+            _ => Err(FetchError::Refused(Box::new(notice))),
         }
+    }
+
+    /// The reference means something else than what we have asked for by number.
+    fn changed(&mut self, notice: ErrorNotice, now: Instant) -> Result<Meaning, FetchError> {
+        let whole = notice.now.and_then(whole);
+        if whole.is_some_and(|whole| self.subject.is_other(&self.wish, whole.digest)) {
+            // It may come to mean again what is wanted, and what is here is as good as ever.
+            self.batch = None;
+            self.refusal = Some(Box::new(notice));
+            return Ok(Meaning::AskLater(self.patience.refused(now)));
+        }
+        let known = self.assembly().map(Assembly::whole);
+        if known.is_some() && known == whole {
+            // That is the answer to an earlier request.
+            return Ok(Meaning::Nothing);
+        }
+        self.subject.changed(&self.wish, whole)?;
+        let meaning = self.begin_anew(Cause::Changed, now);
+        // The first request by number of a device that knows nothing is bound to be answered so.
+        Ok(if known.is_some() { meaning } else { Meaning::Nothing })
+    }
+
+    /// Another device was told what the reference means: that saves a request.
+    fn overheard(&mut self, now_means: Option<Descriptor>, now: Instant) -> Result<Meaning, FetchError> {
+        let knew = self.assembly().is_some();
+        if let Some(whole) = now_means.and_then(whole)
+            && self.subject.announced(&self.wish, whole, Audience::Everyone)?
+            && !knew
+            && self.wish.listen == Listen::OwnTopic
+        {
+            self.batch = None;
+            self.patience.ask_soon(now);
+        }
+        Ok(Meaning::Nothing)
     }
 
     /// What was gathered is not what its digest says.
     ///
     /// # Errors
-    /// Where that has happened [`MAX_MISMATCHES`] times.
+    /// Where that has happened [`MAX_MISMATCHES`](super::MAX_MISMATCHES) times.
     pub fn mismatch(&mut self, now: Instant) -> Result<Cause, FetchError> {
-        self.mismatches += 1;
-        if self.mismatches >= MAX_MISMATCHES {
-            return Err(FetchError::DigestMismatch(self.mismatches));
-        }
-        self.forget();
-        self.patience.ask_soon(now);
+        self.subject.mismatch(&self.wish)?;
+        self.begin_anew(Cause::DigestMismatch, now);
         Ok(Cause::DigestMismatch)
     }
 
@@ -235,8 +269,9 @@ impl Gathering {
             Some(ask_at) if now < ask_at => return Ok(Next::Wait(ask_at.min(give_up_at))),
             Some(_) => (),
         }
-        if let Some(rival) = self.rival {
-            self.begin_anew(Some(rival))?;
+        if let Some(rival) = self.subject.rival() {
+            self.subject.changed(&self.wish, Some(rival))?;
+            (self.batch, self.passing) = (None, false);
             return Ok(Next::BeginAnew(Cause::Overtaken));
         }
         self.passing = false;
@@ -249,82 +284,65 @@ impl Gathering {
     pub fn asked(&mut self, now: Instant) {
         self.asking = false;
         self.patience.asked(now);
+        self.ask_about_doubts(now);
     }
 
     /// The request for what is missing now; it is remembered as the batch under way.
     fn request(&mut self) -> Request {
-        let device = self.wish.device.clone();
-        let missing = self.assembly.as_ref().and_then(|assembly| {
-            let whole = assembly.whole();
-            ChunkRanges::first_of(assembly.missing()).map(|chunks| Missing {
-                device: device.clone(),
-                digest: whole.digest,
-                chunk_size: whole.layout.chunk_size(),
-                chunks,
-            })
-        });
+        if let (Some(batch), Some(assembly)) = (&self.batch, self.subject.assembly()) {
+            let came = batch.iter().map(|index| u32::from(assembly.contains(index))).sum();
+            self.window.came_short(came);
+        }
+        let missing = self.subject.missing(&self.wish, self.window.size());
         self.batch = missing.as_ref().map(|missing| missing.chunks.clone());
-        let full = Full { device: Some(device), format: self.format, missing };
+        let full = Full { device: Some(self.wish.device.clone()), format: self.format, missing };
         Request { app_name: self.wish.reference.as_str().to_owned(), full: Some(full) }
     }
 
-    /// Whether this is about the module that is wanted.
-    fn is_ours(&self, app_name: &str, digest: Digest) -> bool {
-        app_name == self.wish.reference.as_str() && self.wish.digest.is_none_or(|wanted| wanted == digest)
-    }
-
-    /// The assembly of `whole`, begun where there is none; `None` while another is gathered.
-    fn turn_to(&mut self, whole: Whole) -> Result<Option<&mut Assembly>, FetchError> {
-        if self.assembly.is_none() {
-            let (size, max_size) = (whole.layout.size(), self.wish.max_size);
-            if size > max_size {
-                return Err(FetchError::TooLarge { size, max_size });
-            }
-            self.assembly = Some(Assembly::new(whole)?);
-        }
-        self.rival = self.assembly.as_ref().is_some_and(|assembly| assembly.whole() != whole).then_some(whole);
-        Ok(self.assembly.as_mut().filter(|_| self.rival.is_none()))
+    /// Whether this is about the reference that is wanted.
+    fn is_ours(&self, app_name: &str) -> bool {
+        app_name == self.wish.reference.as_str()
     }
 
     /// Asks for the next chunks, where those that were asked for are here and nobody sends the rest anyway.
     fn close_batch(&mut self, now: Instant) {
-        let (Some(batch), Some(assembly)) = (&self.batch, &self.assembly) else { return };
+        let (Some(batch), Some(assembly)) = (&self.batch, self.subject.assembly()) else { return };
         if batch.iter().all(|index| assembly.contains(index)) {
             self.batch = None;
+            self.window.came_whole();
             if !self.passing {
                 self.patience.ask_now(now);
             }
         }
     }
 
-    fn begin_anew(&mut self, with: Option<Whole>) -> Result<(), FetchError> {
-        self.changes += 1;
-        if self.changes > MAX_CHANGES {
-            return Err(FetchError::Unsettled(MAX_CHANGES));
+    /// Somebody says what would be the end: before it is believed, the other end is asked.
+    fn ask_about_doubts(&mut self, now: Instant) {
+        if self.subject.has_doubts() && self.batch.is_none() && !self.asking {
+            self.patience.ask_soon(now);
         }
-        self.forget();
-        if let Some(whole) = with {
-            self.turn_to(whole)?;
-        }
-        Ok(())
     }
 
-    fn forget(&mut self) {
-        self.assembly = None;
-        self.rival = None;
-        self.batch = None;
-        self.passing = false;
+    fn begin_anew(&mut self, cause: Cause, now: Instant) -> Meaning {
+        (self.batch, self.passing) = (None, false);
+        self.patience.ask_soon(now);
+        Meaning::BeginAnew(cause)
     }
 
     fn stall(&self) -> Stall {
-        match (&self.refusal, &self.assembly) {
-            (Some(notice), _) => Stall::Refused(notice.clone()),
-            (None, Some(assembly)) => {
+        match (self.subject.other(), &self.refusal, self.assembly()) {
+            (Some(digest), _, _) => Stall::OtherModule(digest),
+            (None, Some(notice), _) => Stall::Refused(notice.clone()),
+            (None, None, Some(assembly)) => {
                 Stall::Incomplete { chunks: assembly.chunks(), total: assembly.whole().layout.total() }
             }
-            (None, None) => Stall::Unanswered,
+            (None, None, None) => Stall::Unanswered,
         }
     }
+}
+
+fn whole(descriptor: Descriptor) -> Option<Whole> {
+    descriptor.layout().map(|layout| Whole { digest: descriptor.digest, layout })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use tracing::debug;
 use super::{gathering::Audience, options::DeviceTopics};
 use crate::{
     mqtt::Message,
-    protocol::{Chunk, Complete, ErrorNotice, chunk::InvalidChunk},
+    protocol::{Chunk, Complete, ErrorNotice, chunk::InvalidChunk, notice::InvalidNotice},
 };
 
 /// A message that could be read.
@@ -38,8 +38,8 @@ impl Heard {
         let heard = match &message.topic {
             topic if *topic == topics.own => Self::Chunk(chunk(message)?, Audience::Us),
             topic if *topic == topics.chunk || *topic == topics.raw => Self::Chunk(chunk(message)?, Audience::Everyone),
-            topic if *topic == topics.complete => Self::Complete(serde_json::from_slice(&message.payload)?),
-            topic if *topic == topics.error => Self::Error(serde_json::from_slice(&message.payload)?),
+            topic if *topic == topics.complete => Self::Complete(Complete::parse(&message.payload)?),
+            topic if *topic == topics.error => Self::Error(ErrorNotice::parse(&message.payload)?),
             _ => return Ok(None),
         };
         Ok(Some(heard))
@@ -61,8 +61,8 @@ fn chunk(message: &Message) -> Result<Chunk, InvalidChunk> {
 enum Unreadable {
     #[error(transparent)]
     Chunk(#[from] InvalidChunk),
-    #[error("not a notice: {0}")]
-    Notice(#[from] serde_json::Error),
+    #[error(transparent)]
+    Notice(#[from] InvalidNotice),
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //!
 //! ```text
 //!   mqtt ──messages──► hearing ──chunks, notices──► gathering ──► what to write, what to ask
-//!     ▲                (read, or ignored)           │ assembly: which chunks are here
+//!     ▲                (read, or ignored)           │ subject: which module, and whom to believe
+//!     │                                             │ assembly: which chunks are here
 //!     │                                             │ patience: when to ask, when to give up
+//!     │                                             │ window: how much to ask for at once
 //!     └────── requests, receipt ────── fetch ◄──────┘
 //!                                        └──────► file (written in place, verified, renamed)
 //! ```
@@ -20,18 +22,23 @@ mod error;
 mod event;
 mod fetch;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gathering;
 mod hearing;
 mod options;
 mod patience;
 mod reference;
+mod subject;
+mod window;
 
 pub use self::{
     assembly::{MAX_CHUNKS, TooManyChunks, Whole},
     error::{FetchError, ReceiptError, Stall},
-    event::{Cause, Event},
+    event::{Asked, Cause, Event},
     fetch::{Fetched, fetch},
-    gathering::{MAX_CHANGES, MAX_MISMATCHES},
-    options::FetchOptions,
+    file::FileError,
+    options::{FetchOptions, Listen},
     reference::{InvalidReference, Reference},
+    subject::{MAX_CHANGES, MAX_MISMATCHES},
 };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::patience;
 use crate::{
     digest::Digest,
     mqtt::{BrokerUrl, Credentials, MqttOptions, Qos, Session, VersionPreference},
@@ -11,6 +12,16 @@ use crate::{
 
 /// The largest packet that is accepted, in bytes: the largest chunk there is, in base64, with all that is said besides.
 const MAX_PACKET: usize = (ChunkSize::MAX as usize).div_ceil(3) * 4 + 6 * MAX_APP_NAME + 4096;
+
+/// What a device listens to. In either case it hears notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// What is sent to everyone: a thousand devices are served by one pass.
+    Everything,
+    /// What is sent to this device alone, which asks for everything by number and sets its own pace: for one that sleeps,
+    /// or is slow, or where anybody may publish on the channel and only the devices' own topics are the worker's.
+    OwnTopic,
+}
 
 /// How a device reaches its channel, and how much it puts up with.
 #[derive(Debug, Clone)]
@@ -31,10 +42,15 @@ pub struct FetchOptions {
     pub device: DeviceName,
     /// How chunks should come. On MQTT 3.1.1 [`Wanted::Raw`] means [`Wanted::Json`].
     pub format: Wanted,
+    /// What to listen to.
+    pub listen: Listen,
     /// How messages are subscribed to.
     pub qos: Qos,
     /// How long to go on without progress.
     pub timeout: Duration,
+    /// After so long without a chunk what is missing is asked for; up to half as much is added at random, and more where
+    /// single chunks take as long.
+    pub silence: Duration,
     /// The SHA-256 of the only module that is accepted, where there is one: any that the reference means, else.
     pub digest: Option<Digest>,
     /// The largest module that is accepted, in bytes.
@@ -45,11 +61,14 @@ impl FetchOptions {
     /// How long to go on without progress, unless something else is said.
     pub const TIMEOUT: Duration = Duration::from_secs(120);
 
+    /// How long a silence is after which to ask again, unless something else is said.
+    pub const SILENCE: Duration = patience::SILENCE;
+
     /// The largest module that is accepted unless something else is said, in bytes.
     pub const MAX_SIZE: u64 = 1 << 30;
 
-    /// Options with defaults: no credentials, the system's trust, version `Auto`, a client id of our own, JSON, QoS 1,
-    /// [`Self::TIMEOUT`] and [`Self::MAX_SIZE`].
+    /// Options with defaults: no credentials, the system's trust, version `Auto`, a client id of our own, JSON,
+    /// everything listened to, QoS 1, [`Self::TIMEOUT`], [`Self::SILENCE`] and [`Self::MAX_SIZE`].
     pub fn new(url: BrokerUrl, prefix: TopicPrefix, device: DeviceName) -> Self {
         Self {
             url,
@@ -60,8 +79,10 @@ impl FetchOptions {
             prefix,
             device,
             format: Wanted::Json,
+            listen: Listen::Everything,
             qos: Qos::AtLeastOnce,
             timeout: Self::TIMEOUT,
+            silence: Self::SILENCE,
             digest: None,
             max_size: Self::MAX_SIZE,
         }
@@ -69,11 +90,14 @@ impl FetchOptions {
 
     /// The connection that these options mean.
     pub(super) fn mqtt(&self, topics: &DeviceTopics) -> MqttOptions {
-        let mut filters = vec![&topics.chunk, &topics.own, &topics.complete, &topics.error];
-        // A device that wants JSON has no use for the same chunks a second time. One that wants binary may get JSON all
-        // the same: where it or the other end speaks MQTT 3.1.1, or because that is what goes to everyone.
-        if self.format == Wanted::Raw && self.version != VersionPreference::V311 {
-            filters.push(&topics.raw);
+        let mut filters = vec![&topics.own, &topics.complete, &topics.error];
+        if self.listen == Listen::Everything {
+            filters.push(&topics.chunk);
+            // A device that wants JSON has no use for the same chunks a second time. One that wants binary may get JSON
+            // all the same: where it or the other end speaks MQTT 3.1.1, or because that is what goes to everyone.
+            if self.format == Wanted::Raw && self.version != VersionPreference::V311 {
+                filters.push(&topics.raw);
+            }
         }
         MqttOptions {
             credentials: self.credentials.clone(),

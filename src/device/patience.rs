@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After so long without a chunk a device asks for what it misses.
+/// After so long without a chunk a device asks for what it misses, unless it is told another time. Up to half as much is
+/// added at random, so that devices that fell silent together do not ask together.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
-/// Up to so much is added at random, so that devices that fell silent together do not ask together.
-pub const SPREAD: Duration = Duration::from_secs(5);
+/// Chunks that are here already put asking off for so many silences at most: others may need them, or somebody may keep
+/// us waiting.
+const MAX_DUPLICATES: u32 = 4;
 
 /// Up to so long a device waits where it might ask at once: for the same reason, and for chunks that a notice overtook.
 const GRACE: Duration = Duration::from_millis(500);
@@ -23,17 +25,34 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Patience {
     give_up_after: Duration,
+    silence: Duration,
     random: fastrand::Rng,
     /// None while a request is on its way to the broker, and nothing has happened since.
     ask_at: Option<Instant>,
+    /// When to ask whatever is heard that is no progress.
+    ask_by: Instant,
     give_up_at: Instant,
     refusals: u32,
+    heard_at: Option<Instant>,
+    /// How long the next chunk may well take, by those before it: on a slow link a single one takes longer than any
+    /// silence.
+    pace: Duration,
 }
 
 impl Patience {
-    /// Asks at once, and gives up after so long without progress.
-    pub fn new(give_up_after: Duration, random: fastrand::Rng, now: Instant) -> Self {
-        Self { give_up_after, random, ask_at: Some(now), give_up_at: after(now, give_up_after), refusals: 0 }
+    /// Asks at once, again after such a silence, and gives up after so long without progress.
+    pub fn new(give_up_after: Duration, silence: Duration, random: fastrand::Rng, now: Instant) -> Self {
+        Self {
+            give_up_after,
+            silence,
+            random,
+            ask_at: Some(now),
+            ask_by: now,
+            give_up_at: after(now, give_up_after),
+            refusals: 0,
+            heard_at: None,
+            pace: Duration::ZERO,
+        }
     }
 
     /// When to ask next, unless something is heard before; `None` from [`Self::asking`] to [`Self::asked`].
@@ -58,26 +77,36 @@ impl Patience {
 
     /// The broker has taken the request: the silence begins, unless the answer was faster than the broker's word.
     pub fn asked(&mut self, now: Instant) {
+        self.ask_by = after(now, self.wait().saturating_mul(MAX_DUPLICATES));
+        self.heard_at = Some(now);
         if self.ask_at.is_none() {
             self.silence(now);
         }
     }
 
-    /// Somebody is sending: the silence begins anew.
+    /// Somebody is sending what is here already: the silence begins anew, but not for ever.
     pub fn heard(&mut self, now: Instant) {
         self.refusals = 0;
+        if let Some(before) = self.heard_at.replace(now) {
+            self.pace = (now - before).max(self.pace * 7 / 8);
+        }
         self.silence(now);
+        self.ask_at = self.ask_at.map(|at| at.min(self.ask_by));
     }
 
-    /// What was heard was missing.
+    /// Something was heard that was missing.
     pub fn progressed(&mut self, now: Instant) {
         self.heard(now);
+        self.silence(now);
+        self.ask_by = after(now, self.wait().saturating_mul(MAX_DUPLICATES));
         self.begin(now);
     }
 
     /// Asking has become worth while.
     pub fn ask_soon(&mut self, now: Instant) {
-        self.ask_at = Some(now + self.up_to(GRACE));
+        let soon = now + self.up_to(GRACE);
+        // Who says so again and again does not put it off.
+        self.ask_at = Some(self.ask_at.map_or(soon, |at| at.min(soon)));
     }
 
     /// All that was asked for is here: there is nothing to wait for.
@@ -95,7 +124,13 @@ impl Patience {
     }
 
     fn silence(&mut self, now: Instant) {
-        self.ask_at = Some(now + SILENCE + self.up_to(SPREAD));
+        let wait = self.wait();
+        self.ask_at = Some(after(now, wait.saturating_add(self.up_to(wait / 2))));
+    }
+
+    /// How long a silence is; as much as a slow link needs, but short enough to ask before giving up.
+    fn wait(&self) -> Duration {
+        self.silence.max(self.pace.saturating_mul(2).min(self.give_up_after / 2))
     }
 
     fn up_to(&mut self, most: Duration) -> Duration {
@@ -119,7 +154,7 @@ mod tests {
 
     fn patience(seed: u64) -> (Patience, Instant) {
         let now = Instant::now();
-        (Patience::new(TIMEOUT, fastrand::Rng::with_seed(seed), now), now)
+        (Patience::new(TIMEOUT, SILENCE, fastrand::Rng::with_seed(seed), now), now)
     }
 
     #[test]
@@ -152,7 +187,9 @@ mod tests {
     #[test]
     fn patience_may_be_endless() {
         let now = Instant::now();
-        let patience = Patience::new(Duration::MAX, fastrand::Rng::with_seed(1), now);
+        let mut patience = Patience::new(Duration::MAX, Duration::MAX, fastrand::Rng::with_seed(1), now);
+        patience.progressed(now);
+        patience.asked(now);
         assert!(patience.give_up_at() > now);
     }
 
@@ -170,11 +207,56 @@ mod tests {
     fn devices_that_fell_silent_together_do_not_ask_together() {
         let now = Instant::now();
         let asks = |seed| {
-            let mut patience = Patience::new(TIMEOUT, fastrand::Rng::with_seed(seed), now);
-            patience.heard(now);
+            let mut patience = Patience::new(TIMEOUT, SILENCE, fastrand::Rng::with_seed(seed), now);
+            patience.progressed(now);
             patience.ask_at()
         };
         assert_ne!(asks(1), asks(2));
+    }
+
+    #[test]
+    fn who_sends_what_is_here_already_does_not_keep_us_waiting_for_ever() {
+        let (mut patience, start) = patience(1);
+        patience.asking();
+        patience.asked(start);
+        let mut now = start;
+        while now < patience.ask_at().unwrap() {
+            now += Duration::from_secs(1);
+            patience.heard(now);
+        }
+        assert_eq!(now, start + SILENCE * MAX_DUPLICATES);
+    }
+
+    #[test]
+    fn who_says_again_that_asking_is_worth_while_does_not_put_it_off() {
+        let (mut patience, now) = patience(1);
+        patience.asking();
+        patience.asked(now);
+        patience.ask_soon(now);
+        let at = patience.ask_at();
+        for _ in 0..100 {
+            patience.ask_soon(now + GRACE);
+        }
+        assert_eq!(patience.ask_at(), at);
+    }
+
+    #[test]
+    fn a_link_on_which_a_chunk_takes_long_is_given_its_time() {
+        let (mut patience, start) = patience(1);
+        let mut now = start;
+        patience.asked(now);
+        for seconds in [20, 20, 20] {
+            now += Duration::from_secs(seconds);
+            patience.progressed(now);
+            assert!(patience.ask_at().unwrap() - now >= Duration::from_secs(40));
+        }
+        for _ in 0..20 {
+            patience.progressed(now);
+        }
+        assert!(patience.ask_at().unwrap() - now <= SILENCE * 3 / 2, "it was the link's only for a while");
+        now += TIMEOUT;
+        patience.progressed(now);
+        assert!(patience.ask_at().unwrap() < patience.give_up_at());
     }
 
     proptest! {
@@ -184,7 +266,7 @@ mod tests {
             patience.asking();
             for begin in [Patience::asked, Patience::heard, Patience::progressed] {
                 begin(&mut patience, now);
-                prop_assert!((SILENCE..=SILENCE + SPREAD).contains(&(patience.ask_at().unwrap() - now)));
+                prop_assert!((SILENCE..=SILENCE * 3 / 2).contains(&(patience.ask_at().unwrap() - now)));
             }
         }
 

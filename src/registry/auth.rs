@@ -60,7 +60,7 @@ pub(super) struct Shown {
 
 /// What a registry asks for in a 401.
 #[derive(Debug, PartialEq, Eq)]
-enum Challenge {
+pub(super) enum Challenge {
     Basic,
     Bearer { realm: String, service: Option<String>, scope: Option<String> },
 }
@@ -153,7 +153,7 @@ fn usable(life: Duration) -> Duration {
 }
 
 /// The challenge to answer: bearer where it is offered, since a token is the lesser secret to send.
-fn challenge(headers: &HeaderMap) -> Option<Challenge> {
+pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     let challenges = texts.flat_map(|text| ChallengeParser::new(text).map_while(Result::ok)).filter_map(|c| read(&c));
     challenges.reduce(|first, next| if first == Challenge::Basic { next } else { first })
@@ -171,7 +171,7 @@ fn read(challenge: &ChallengeRef<'_>) -> Option<Challenge> {
     }
 }
 
-fn token_url(
+pub(super) fn token_url(
     reference: &Reference,
     realm: &str,
     service: Option<&str>,
@@ -224,6 +224,8 @@ async fn fetch_token(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::registry::Credentials;
 
@@ -287,5 +289,23 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         keep(0);
         assert_eq!(authenticator.kept().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_challenge_reads_back_however_it_is_written(
+            scheme in "[Bb][Ee][Aa][Rr][Ee][Rr]",
+            realm in "[ -~]{0,40}",
+            service in prop::option::of("[ -~]{0,40}"),
+            scope in prop::option::of("[ -~]{0,40}"),
+            gap in "[ \t]{0,2}",
+        ) {
+            let quoted = |text: &str| text.replace('\\', r"\\").replace('"', r#"\""#);
+            let params = [("realm", Some(&realm)), ("SERVICE", service.as_ref()), ("Scope", scope.as_ref())];
+            let params = params.into_iter().filter_map(|(name, value)| Some(format!("{name}=\"{}\"", quoted(value?))));
+            let text = format!("{scheme} {}", params.collect::<Vec<_>>().join(&format!(",{gap}")));
+            let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_str(&text).unwrap())]);
+            prop_assert_eq!(challenge(&headers), Some(Challenge::Bearer { realm, service, scope }));
+        }
     }
 }

@@ -195,7 +195,7 @@ impl Body {
 }
 
 /// The first byte and, where it is said, the size of the whole, of `bytes 5-9/10` (RFC 9110, section 14.4).
-fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
+pub(super) fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
     let (range, size) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (start, _end) = range.split_once('-')?;
     Some((start.parse().ok()?, if size == "*" { None } else { Some(size.parse().ok()?) }))
@@ -203,6 +203,8 @@ fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -211,6 +213,14 @@ mod tests {
         assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
         for text in ["", "bytes */10", "bytes 5-9", "bytes x-9/10", "bytes 5-9/x", "items 5-9/10"] {
             assert_eq!(content_range(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_content_range_reads_back(start: u64, end: u64, size in prop::option::of(any::<u64>())) {
+            let whole = size.map_or("*".to_owned(), |size| size.to_string());
+            prop_assert_eq!(content_range(&format!("bytes {start}-{end}/{whole}")), Some((start, size)));
         }
     }
 }

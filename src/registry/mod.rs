@@ -33,6 +33,8 @@ mod client;
 mod credentials;
 mod error;
 mod floor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod layer;
 mod memory;
 mod options;

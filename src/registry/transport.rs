@@ -19,6 +19,8 @@ use crate::tls::TlsOptions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 5;
+/// However long a registry asks to wait, it is not taken for more: no clock counts to the end of a `u64` of seconds.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Requests to the configured registry, and to whatever other hosts references or redirects name.
 ///
@@ -204,11 +206,12 @@ fn location(response: &Response) -> Result<Option<Url>, RegistryError> {
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3).
-fn retry_after(value: &str) -> Option<Duration> {
-    match value.trim().parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(std::time::SystemTime::now()).ok(),
-    }
+pub(super) fn retry_after(value: &str) -> Option<Duration> {
+    let asked = match value.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(std::time::SystemTime::now()).ok()?,
+    };
+    Some(asked.min(MAX_RETRY_AFTER))
 }
 
 /// What rustls said, where the error is of its making.
@@ -282,7 +285,9 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
-        assert!(retry_after("Fri, 31 Dec 2100 23:59:59 GMT").is_some());
+        for endless in ["Fri, 31 Dec 2100 23:59:59 GMT", "18446744073709551615"] {
+            assert_eq!(retry_after(endless), Some(MAX_RETRY_AFTER));
+        }
         assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), None);
         assert_eq!(retry_after("soon"), None);
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    protocol::{DeviceName, ErrorCode, Format, Missing},
+    protocol::{Descriptor, DeviceName, ErrorCode, Format, Missing},
     registry::Reference,
 };
 
@@ -78,6 +78,8 @@ impl Pulls {
 pub(super) enum PullError {
     #[error("{1}")]
     Refused(ErrorCode, &'static str),
+    #[error("{1}")]
+    Changed(Descriptor, &'static str),
     #[error(transparent)]
     Send(#[from] SendError),
 }
@@ -93,13 +95,12 @@ impl Pull {
         let looked = stop.run_until_cancelled(look(&link, &self.reference, &self.app_name)).await;
         let plan = looked.ok_or(SendError::Stopped)??;
         let layout = plan.head.layout;
+        let now = Descriptor::new(plan.module.digest, layout);
         if plan.module.digest != self.digest {
-            let message = "the reference means another module by now: begin anew";
-            return Err(PullError::Refused(ErrorCode::Changed, message));
+            return Err(PullError::Changed(now, "the reference means another module by now: begin anew"));
         }
         if layout.chunk_size() != self.chunk_size {
-            let message = "the module is cut into other chunks by now: begin anew";
-            return Err(PullError::Refused(ErrorCode::Changed, message));
+            return Err(PullError::Changed(now, "the module is cut into other chunks by now: begin anew"));
         }
         if chunks.last().is_some_and(|&last| last >= layout.total()) {
             let message = "`chunks` names chunks that the module does not have";

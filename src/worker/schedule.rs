@@ -226,16 +226,17 @@ impl Schedule {
     /// The next wish that the registry is to be asked about; [`Self::found`] or [`Self::take`] ends that.
     pub(super) fn look(&mut self, now: Instant) -> Option<Ticket> {
         self.resting.retain(|_, until| *until > now);
-        let under_way = || {
-            let looks = self.waiting.iter().filter(|waiting| matches!(waiting.look, Look::UnderWay));
-            looks.map(|waiting| waiting.ticket.wish.reference.host())
-        };
-        if under_way().count() >= MAX_ALL_LOOKS {
+        let mut under_way: HashMap<&str, usize> = HashMap::new();
+        for waiting in self.waiting.iter().filter(|waiting| matches!(waiting.look, Look::UnderWay)) {
+            *under_way.entry(waiting.ticket.wish.reference.host()).or_default() += 1;
+        }
+        if under_way.values().sum::<usize>() >= MAX_ALL_LOOKS {
             return None;
         }
+        // With each message that comes, over all that waits: the cheapest question first.
         let next = self.waiting.iter().position(|Waiting { ticket: Ticket { wish, .. }, look }| {
-            let is_asked = || under_way().filter(|host| *host == wish.reference.host()).count();
-            matches!(look, Look::Due) && self.may_begin(wish) && is_asked() < MAX_LOOKS
+            let is_free = || under_way.get(wish.reference.host()).is_none_or(|looks| *looks < MAX_LOOKS);
+            matches!(look, Look::Due) && is_free() && self.may_begin(wish)
         })?;
         let waiting = self.waiting.get_mut(next)?;
         waiting.look = Look::UnderWay;

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 use wasmproxy::{
-    device::{self, Event, FetchError, FetchOptions, Fetched},
+    device::{self, Asked, Event, FetchError, FetchOptions, Fetched},
     mqtt::{BrokerUrl, Qos, SessionEnd, VersionPreference},
     protocol::TopicPrefix,
     worker::{Progress, Worker, WorkerConfig},
@@ -96,7 +96,7 @@ impl Device {
     }
 
     fn has_asked_by_number(&self) -> bool {
-        self.events.borrow().iter().any(|event| matches!(event, Event::Asked { chunks: Some(_), .. }))
+        self.events.borrow().iter().any(|event| matches!(event, Event::Asked { what: Asked::Chunks(_), .. }))
     }
 }
 

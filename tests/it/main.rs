@@ -10,6 +10,7 @@ mod brokers;
 mod controller;
 mod device;
 mod examples;
+mod flood;
 mod lab;
 mod modules;
 mod mqtt;

@@ -2,6 +2,7 @@
 
 mod cache;
 mod environment;
+mod hostile;
 mod killed;
 mod memory;
 mod process;

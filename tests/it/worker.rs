@@ -7,6 +7,7 @@ mod declared;
 mod fetched;
 pub mod gated;
 mod held;
+mod hostile;
 mod images;
 mod late;
 mod many;

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
-# usage: setup.sh test|demo|lint...
+# usage: setup.sh test|demo|fuzz|lint...
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
 #   test  the same without that module, and brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
 #         Go module
+#   fuzz  the fuzzer
 #   lint  the checkers
 
 # shellcheck source=tests/lab/lib.sh
@@ -89,6 +90,12 @@ build_cargo_deny() {
   cargo install --quiet --locked --root "$cargo_deny" "cargo-deny@$cargo_deny_version"
 }
 
+build_cargo_fuzz() {
+  [[ ! -x $cargo_fuzz/bin/cargo-fuzz ]] || return 0
+  echo "Building cargo-fuzz $cargo_fuzz_version"
+  cargo install --quiet --locked --root "$cargo_fuzz" "cargo-fuzz@$cargo_fuzz_version"
+}
+
 (($#)) || usage
 mkdir -p "$cache"
 exec {lock}> "$cache/lock" && flock "$lock" # two at once would build everything twice
@@ -106,6 +113,10 @@ for purpose; do
       else
         get_esbuild
       fi
+      ;;
+    fuzz)
+      packages cc=build-essential g++=build-essential
+      build_cargo_fuzz
       ;;
     lint)
       packages cc=build-essential shellcheck=shellcheck

@@ -7,13 +7,12 @@ use std::{
 };
 
 use clap::{Args, ValueEnum, ValueHint, builder::BoolishValueParser};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::values;
 use crate::{
-    api::quantity::{self, InvalidQuantity},
-    device::{FetchOptions, Reference},
+    device::{FetchOptions, Listen, Reference},
     digest::Digest,
-    mqtt::{BrokerUrl, Credentials, InvalidQos, Qos, VersionPreference},
+    mqtt::{BrokerUrl, Credentials, Qos, VersionPreference},
     protocol::{
         DeviceName, TopicPrefix, Topics,
         request::Wanted,
@@ -27,14 +26,20 @@ const PASSWORD: &str = "WASMPROXY_PASSWORD";
 
 const AFTER_HELP: &str = "\
 Examples:
-  wasmproxy fetch registry.example/wasm/add:1.2 -o add.wasm --channel 9b1c
-  WASMPROXY_PASSWORD=… wasmproxy fetch add:1.2 -o add.wasm --channel 9b1c \\
-      --broker mqtts://broker.example --username press-4
+  wasmproxy fetch wasm/add:1.2 -o add.wasm --channel line-1
+  wasmproxy fetch wasm/add:1.2 -o - --channel line-1 --quiet | sha256sum
+  wasmproxy fetch wasm/add:1.2 -o add.wasm --channel line-1 --own-topic \\
+      --broker mqtts://broker.example --username press-4 \\
+      --password-file password.txt
 
-The password is read from --password-file or from WASMPROXY_PASSWORD.
+The password is read from --password-file, or from WASMPROXY_PASSWORD.
+FILE is written whole and verified, or not at all.
 
-FILE is written whole and verified, or not at all. Exit code: 0 when the module is there, 1 when it is not,
-2 when an option is wrong, 130 when interrupted (143 by SIGTERM).";
+Exit codes:
+  0    the module is there
+  1    it is not, and the last line says why
+  2    an option is wrong, or FILE cannot be written there: nothing was asked
+  130  interrupted (143: by SIGTERM); nothing is left behind";
 
 /// Fetch a module as a device does, over MQTT alone.
 ///
@@ -43,8 +48,8 @@ FILE is written whole and verified, or not at all. Exit code: 0 when the module 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct FetchArgs {
-    /// The module, as registry.example/wasm/add:1.2; the channel's own registry where no host is named. With
-    /// @sha256:… at its end, the artifact whose manifest has that digest.
+    /// The module: wasm/add:1.2 in the channel's own registry, or with a host in front. @sha256:… at its end means the
+    /// artifact whose manifest has that digest.
     pub reference: Reference,
 
     /// Where to write it; `-` for standard output, once it is verified.
@@ -52,14 +57,14 @@ pub struct FetchArgs {
     pub output: PathBuf,
 
     /// The broker; mqtts:// for TLS.
-    #[arg(long, value_name = "URL", env = "WASMPROXY_BROKER", default_value = "mqtt://localhost:1883")]
+    #[arg(long, value_name = "URL", env = "WASMPROXY_BROKER", default_value = "mqtt://localhost:1883", value_parser = values::broker)]
     broker: BrokerUrl,
 
     /// The channel to ask on.
     #[arg(long, value_name = "ID", env = "WASMPROXY_CHANNEL", required_unless_present = "topic_prefix")]
     channel: Option<String>,
 
-    /// The channel's tenant: topics are m/TENANT/c/ID then, and channels/ID/messages without.
+    /// The channel's tenant, if any: topics begin with m/TENANT/c/ID then.
     #[arg(long, env = "WASMPROXY_TENANT")]
     tenant: Option<String>,
 
@@ -99,7 +104,7 @@ pub struct FetchArgs {
     #[arg(long, value_name = "ID", env = "WASMPROXY_CLIENT_ID")]
     client_id: Option<String>,
 
-    /// The name to ask under: 1 to 64 letters, digits, `_` or `-` [default: this machine's, and a random end].
+    /// The name to ask under, of letters, digits, `_` or `-` [default: this machine's, and a random end].
     #[arg(long, value_name = "NAME", env = "WASMPROXY_DEVICE")]
     device: Option<DeviceName>,
 
@@ -107,12 +112,18 @@ pub struct FetchArgs {
     #[arg(long, env = "WASMPROXY_FORMAT", default_value = "json")]
     format: Format,
 
+    /// Ask for everything by number, and take nothing that is sent to everyone.
+    ///
+    /// For a device that is slow or sleeps, and where others may publish on the channel.
+    #[arg(long, env = "WASMPROXY_OWN_TOPIC", value_parser = BoolishValueParser::new())]
+    own_topic: bool,
+
     /// The quality of service to subscribe with: 0, 1 or 2.
-    #[arg(long, value_name = "LEVEL", env = "WASMPROXY_QOS", default_value = "1", value_parser = qos)]
+    #[arg(long, value_name = "LEVEL", env = "WASMPROXY_QOS", default_value = "1", value_parser = values::qos)]
     qos: Qos,
 
     /// Give up after so long without progress, as in 90s or 5m.
-    #[arg(long, value_name = "TIME", env = "WASMPROXY_TIMEOUT", default_value = "2m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", env = "WASMPROXY_TIMEOUT", default_value = "2m", value_parser = values::time)]
     timeout: Duration,
 
     /// Accept no other module than the one with this SHA-256, as sha256:….
@@ -120,7 +131,7 @@ pub struct FetchArgs {
     digest: Option<Digest>,
 
     /// The largest module to accept, in bytes or with a unit, as in 500M or 1Gi.
-    #[arg(long, value_name = "SIZE", env = "WASMPROXY_MAX_SIZE", default_value = "1Gi", value_parser = size)]
+    #[arg(long, value_name = "SIZE", env = "WASMPROXY_MAX_SIZE", default_value = "1Gi", value_parser = values::size)]
     max_size: u64,
 
     /// Say nothing unless it fails.
@@ -151,9 +162,14 @@ enum Format {
 /// Options that do not fit together, or name files that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
-    /// The channel, the prefix, or the device's name below it.
-    #[error(transparent)]
-    Topic(#[from] InvalidTopic),
+    /// The channel, the tenant, the prefix, or the device's name below it.
+    #[error("{option}: {error}")]
+    Topic {
+        /// Which of them.
+        option: &'static str,
+        /// What is wrong with it.
+        error: InvalidTopic,
+    },
     /// A file that an option names.
     #[error("cannot read {}: {error}", path.display())]
     File {
@@ -174,7 +190,7 @@ impl FetchArgs {
     /// See [`UsageError`].
     pub fn options(&self) -> Result<FetchOptions, UsageError> {
         let prefix = self.prefix()?;
-        let device = self.device.clone().map_or_else(|| default_device(&prefix), Ok)?;
+        let device = self.device(&prefix)?;
         let defaults = FetchOptions::new(self.broker.clone(), prefix, device);
         Ok(FetchOptions {
             credentials: self.credentials()?,
@@ -189,6 +205,7 @@ impl FetchArgs {
                 Format::Json => Wanted::Json,
                 Format::Raw => Wanted::Raw,
             },
+            listen: if self.own_topic { Listen::OwnTopic } else { Listen::Everything },
             qos: self.qos,
             timeout: self.timeout,
             digest: self.digest,
@@ -197,17 +214,38 @@ impl FetchArgs {
         })
     }
 
-    /// What to call the channel when speaking to a person.
-    pub fn channel(&self) -> &str {
-        self.topic_prefix.as_deref().or(self.channel.as_deref()).unwrap_or_default()
+    /// What to call the channel when speaking to a person: by what that person has said.
+    pub fn place(&self) -> String {
+        match &self.topic_prefix {
+            Some(prefix) => format!("topic prefix {prefix}"),
+            None => format!("channel {}", self.channel()),
+        }
     }
 
-    fn prefix(&self) -> Result<TopicPrefix, InvalidTopic> {
-        match (&self.topic_prefix, &self.tenant) {
-            (Some(prefix), _) => TopicPrefix::new(prefix),
-            (None, Some(tenant)) => TopicPrefix::of_tenant(tenant, self.channel()),
-            (None, None) => TopicPrefix::of_channel(self.channel()),
+    fn channel(&self) -> &str {
+        self.channel.as_deref().unwrap_or_default()
+    }
+
+    fn prefix(&self) -> Result<TopicPrefix, UsageError> {
+        let blame = |option| move |error| UsageError::Topic { option, error };
+        if let Some(prefix) = &self.topic_prefix {
+            return TopicPrefix::new(prefix).map_err(blame("--topic-prefix"));
         }
+        let of_channel = TopicPrefix::of_channel(self.channel()).map_err(blame("--channel"))?;
+        match &self.tenant {
+            Some(tenant) => TopicPrefix::of_tenant(tenant, self.channel()).map_err(blame("--tenant")),
+            None => Ok(of_channel),
+        }
+    }
+
+    fn device(&self, prefix: &TopicPrefix) -> Result<DeviceName, UsageError> {
+        let (option, device) = match &self.device {
+            Some(device) => ("--device", Ok(device.clone())),
+            None if self.topic_prefix.is_some() => ("--topic-prefix", default_device(prefix)),
+            None => ("--channel", default_device(prefix)),
+        };
+        let fits = |device: DeviceName| Topics::new(prefix).receipt(&device).map(|_| device);
+        device.and_then(fits).map_err(|error| UsageError::Topic { option, error })
     }
 
     fn credentials(&self) -> Result<Option<Credentials>, UsageError> {
@@ -257,16 +295,6 @@ fn default_device(prefix: &TopicPrefix) -> Result<DeviceName, InvalidTopic> {
     let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let host: String = host.chars().filter(allowed).take(room).collect();
     if host.is_empty() { Ok(random) } else { Ok(format!("{host}-{random}").parse().unwrap_or(random)) }
-}
-
-fn qos(text: &str) -> Result<Qos, String> {
-    let level: u8 = text.parse().map_err(|_| "use 0, 1 or 2".to_owned())?;
-    Qos::try_from(level).map_err(|error: InvalidQos| error.to_string())
-}
-
-/// A quantity as in a resource; `GiB` is as good as `Gi`.
-fn size(text: &str) -> Result<u64, InvalidQuantity> {
-    quantity::bytes(&Quantity(text.trim_end_matches('B').to_owned()))
 }
 
 #[cfg(test)]
@@ -334,15 +362,5 @@ mod tests {
             assert_ne!(device, default_device(&prefix).unwrap());
         }
         assert!(default_device(&TopicPrefix::new("x".repeat(100)).unwrap()).is_err());
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        for (text, bytes) in [("7", 7), ("500MB", 500_000_000), ("1GiB", 1 << 30), ("2Mi", 2 << 20)] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "GiB", "-1", "1.5G"] {
-            assert!(size(text).is_err(), "{text}");
-        }
     }
 }

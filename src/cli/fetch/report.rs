@@ -8,7 +8,7 @@ use std::{
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
 use super::FetchArgs;
-use crate::device::{Cause, Event, FetchOptions, Fetched, Whole};
+use crate::device::{Asked, Cause, Event, FetchOptions, Fetched, Listen, Whole};
 
 /// Without a terminal a line is written for every tenth of the module, and after so long in any case.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -19,7 +19,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// What a person is told.
 pub(super) struct Report {
     output: Output,
-    channel: String,
+    /// What we are about to do; said once it is begun.
+    intent: Option<String>,
+    /// Where we ask.
+    place: String,
+    listen: Listen,
     /// The last trouble with the connection, so that each is said once.
     trouble: String,
     whole: Option<Whole>,
@@ -42,20 +46,19 @@ impl Report {
         } else {
             Output::Lines(Lines::new(Instant::now()))
         };
-        let report =
-            Self { output, channel: args.channel().to_owned(), trouble: String::new(), whole: None, asked: false };
-        report.say(&format!(
-            "asking for {} on channel {} at {} as {}",
-            args.reference, report.channel, options.url, options.device
-        ));
-        if let Output::Bar(bar) = &report.output {
+        if let Output::Bar(bar) = &output {
             bar.set_message("connecting");
         }
-        report
+        let (place, listen) = (args.place(), options.listen);
+        let intent = format!("asking for {} on {place} at {} as {}", args.reference, options.url, options.device);
+        Self { output, intent: Some(intent), place, listen, trouble: String::new(), whole: None, asked: false }
     }
 
     /// Reports an event.
     pub fn note(&mut self, event: &Event) {
+        if let Some(intent) = self.intent.take() {
+            self.say(&intent);
+        }
         match event {
             Event::NotConnected(failure) => {
                 if failure.message != self.trouble {
@@ -64,8 +67,13 @@ impl Report {
                 }
             }
             Event::Connected(_) => self.trouble.clear(),
-            Event::Asked { chunks: None, unheard } => self.note_asked(*unheard),
-            Event::Asked { chunks: Some(chunks), .. } => self.say(&format!("asking again for {chunks} missing chunks")),
+            Event::Asked { what: Asked::Chunks(chunks), unheard: false } => {
+                // Where everything is asked for so, it is no news.
+                if self.listen == Listen::Everything {
+                    self.say(&format!("asking again for {chunks} missing chunks"));
+                }
+            }
+            Event::Asked { unheard, .. } => self.note_asked(*unheard),
             Event::Begun(whole) => self.begin(*whole),
             Event::Gathered { chunks, bytes } => self.advance(*chunks, *bytes),
             Event::Refused { notice, wait } => {
@@ -100,14 +108,16 @@ impl Report {
     }
 
     fn note_asked(&mut self, unheard: bool) {
-        let channel = &self.channel;
+        let place = &self.place;
         if unheard {
-            self.say(&format!("nobody listens on channel {channel} right now: is a worker running for it?"));
+            self.say(&format!("nobody listens on {place} right now: is a worker running for it?"));
         } else if self.asked && self.whole.is_none() {
-            self.say(&format!("no answer yet from channel {channel}: is a worker running for it?"));
+            self.say(&format!("no answer yet on {place}: is a worker running for it?"));
         }
-        if let Output::Bar(bar) = &self.output {
-            bar.set_message(format!("asked on channel {channel}, waiting for an answer"));
+        if let Output::Bar(bar) = &self.output
+            && self.whole.is_none()
+        {
+            bar.set_message(format!("asked on {place}, waiting for an answer"));
         }
         self.asked = true;
     }
@@ -208,6 +218,7 @@ fn why(cause: Cause) -> &'static str {
     match cause {
         Cause::Changed => "the reference means another module by now, or it is cut otherwise",
         Cause::Overtaken => "another module is being sent under the same reference",
+        Cause::Refuted => "what the channel said of the module is not so",
         Cause::DigestMismatch => "what arrived is not what its digest says",
     }
 }

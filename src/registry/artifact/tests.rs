@@ -1,3 +1,4 @@
+use proptest::{prelude::*, sample::select};
 use serde_json::json;
 
 use super::*;
@@ -219,5 +220,20 @@ fn modules_and_components_begin_as_they_should() {
     assert!(may_be_wasm(b"\0as") && may_be_wasm(b""));
     for other in [&b"\x7fELF"[..], b"\0asm\x01\0\x01\0", b"\0asm\x0d\0\0\0", b"\0asm\x02", b"{"] {
         assert!(!may_be_wasm(other), "{other:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn which_layer_is_chosen_does_not_depend_on_their_order(
+        layers in prop::collection::vec(
+            select(vec![RAW_LAYER_TYPES[0], RAW_LAYER_TYPES[3], TAR, DOCKER_TAR, "text/plain", "a/b"]), 0..5,
+        ),
+        turn in 0usize..5,
+    ) {
+        let mut turned = layers.clone();
+        turned.rotate_left(turn.min(layers.len()));
+        let variant = |answer: Result<Layer, Unsupported>| answer.map_err(|why| std::mem::discriminant(&why));
+        prop_assert_eq!(variant(layer_of(&layers)), variant(layer_of(&turned)));
     }
 }

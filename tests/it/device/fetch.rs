@@ -154,7 +154,7 @@ async fn a_reference_that_means_another_module_by_now_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_module_that_was_corrupted_once_is_asked_for_anew() {
+async fn a_module_that_was_corrupted_once_is_asked_for_anew_by_number() {
     let mut channel = Channel::open().await;
     let module = Module::new(1, 2500, 1000);
     let mut fetch = channel.fetch();
@@ -162,8 +162,8 @@ async fn a_module_that_was_corrupted_once_is_asked_for_anew() {
     channel.script.send(&module.corrupt(), module.chunks()).await;
     fetch.sees(|event| *event == Event::BegunAnew(Cause::DigestMismatch)).await;
     assert!(!channel.file().exists());
-    channel.script.request_for_all().await;
-    channel.script.send(&module, module.chunks()).await;
+    assert_eq!(channel.script.request_by_number(&module).await, [0, 1, 2]);
+    channel.script.send_to_device(&module, module.chunks()).await;
     fetch.end().await.unwrap();
     assert_eq!(std::fs::read(channel.file()).unwrap(), module.bytes);
 }

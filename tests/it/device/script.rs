@@ -144,10 +144,11 @@ impl Script {
     pub async fn error(&self, code: ErrorCode, message: &str) {
         let notice = ErrorNotice {
             app_name: APP.to_owned(),
+            retryable: code.is_retryable(),
             code,
             message: message.to_owned(),
-            retryable: code.is_retryable(),
             device: Some(DEVICE.parse().unwrap()),
+            now: None,
         };
         self.publish(&self.topics.error, serde_json::to_vec(&notice).unwrap().into(), Properties::default()).await;
     }

@@ -32,9 +32,11 @@ async fn a_module_that_never_is_what_its_digest_says_is_not_written() {
     let mut channel = Channel::open().await;
     let module = Module::new(1, 2500, 1000);
     let mut fetch = channel.fetch();
-    for _ in 0..MAX_MISMATCHES {
-        channel.script.request_for_all().await;
-        channel.script.send(&module.corrupt(), module.chunks()).await;
+    channel.script.request_for_all().await;
+    channel.script.send(&module.corrupt(), module.chunks()).await;
+    for _ in 1..MAX_MISMATCHES {
+        channel.script.request_by_number(&module).await;
+        channel.script.send_to_device(&module.corrupt(), module.chunks()).await;
     }
     assert!(matches!(fetch.end().await, Err(FetchError::DigestMismatch(MAX_MISMATCHES))));
     assert!(channel.files().is_empty());
@@ -47,6 +49,9 @@ async fn a_module_that_is_too_large_is_refused() {
     let mut fetch = channel.fetch_with(APP, FetchOptions { max_size: 2499, ..channel.options() });
     channel.script.request_for_all().await;
     channel.script.send(&module, [0]).await;
+    // Anybody may have said so: it is asked about first.
+    assert_eq!(channel.script.request_by_number(&module).await, [0]);
+    channel.script.send_to_device(&module, [0]).await;
     assert!(matches!(fetch.end().await, Err(FetchError::TooLarge { size: 2500, max_size: 2499 })));
     assert!(channel.files().is_empty());
 }

@@ -387,7 +387,7 @@ impl Director {
                 }
             }
             Err(FetchError::Refused(notice)) => {
-                let is_true = kind.refusal() == Some(notice.code);
+                let is_true = kind.refusal().as_ref() == Some(&notice.code);
                 assert!(is_true || registry_lied, "that is not so: {ended:#?}");
                 format!("were told {}", notice.code)
             }
