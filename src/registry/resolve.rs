@@ -13,8 +13,9 @@ use crate::digest::Digest;
 impl Registry {
     /// Finds the module that a reference names: one request for its manifest, two where an index leads to it.
     ///
-    /// A tag that was resolved before costs a HEAD request while it has not moved. A digest that was resolved in the last five minutes
-    /// costs none: it means the same for ever, and nobody but this client, with these credentials, profits from that.
+    /// A tag that was resolved before costs a HEAD request while it has not moved. A digest that was resolved in the
+    /// last five minutes costs none: it means the same for ever, and nobody but this client, with these credentials,
+    /// profits from that.
     ///
     /// # Errors
     /// See [`RegistryError`]; a manifest that is not what the reference is pinned to is a `DigestMismatch`.

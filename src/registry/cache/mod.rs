@@ -9,20 +9,21 @@
 //! - `index` – what is there, what is promised to downloads, who goes first when room is needed (pure);
 //! - `store` – files found, checked, given their names, removed;
 //! - `partial` – a file that is being written, and the room that it was promised;
-//! - `download` – the one task that writes a blob while anybody reads it; `follow` – how it is read meanwhile, and later;
+//! - `download` – the one task that writes a blob while anybody reads it; `follow` – how it is read meanwhile, and
+//!   later;
 //! - `error` – why a folder cannot be a cache.
 //!
-//! **What can be relied on.** A blob of a former life is read in whole and compared with its digest before its first use in this
-//! process; so neither a crash nor a power failure needs anything of us, and nothing is ever synced. What is found wrong is removed.
-//! Files being read may be removed at any time: who has them open reads on. Recency is the files' time of modification, and
-//! survives a restart.
+//! **What can be relied on.** A blob of a former life is read in whole and compared with its digest before its first
+//! use in this process; so neither a crash nor a power failure needs anything of us, and nothing is ever synced. What
+//! is found wrong is removed. Files being read may be removed at any time: who has them open reads on. Recency is the
+//! files' time of modification, and survives a restart.
 //!
-//! **What can go wrong goes wrong without a failed delivery.** A disk that is full or read-only, a folder that has vanished: one
-//! warning, and modules come from the registry for a minute, before the next attempt.
+//! **What can go wrong goes wrong without a failed delivery.** A disk that is full or read-only, a folder that has
+//! vanished: one warning, and modules come from the registry for a minute, before the next attempt.
 //!
-//! **Two processes in one folder** do each other no harm. Names are random until they are digests, a digest's file is the same
-//! whoever wrote it, and a file that is being written is locked (`flock`) against the other's cleaning up. Each counts what it found
-//! when it began and what it used since: together they may take up to twice the bound.
+//! **Two processes in one folder** do each other no harm. Names are random until they are digests, a digest's file is
+//! the same whoever wrote it, and a file that is being written is locked (`flock`) against the other's cleaning up.
+//! Each counts what it found when it began and what it used since: together they may take up to twice the bound.
 //!
 //! Access is none of the cache's business. A digest is learnt from a registry, with the credentials of whoever asks.
 
@@ -77,8 +78,9 @@ pub(super) struct Note {
 }
 
 impl Cache {
-    /// Opens a folder, and creates it where it is missing, for our eyes alone. Removes what a former life left half-written, and
-    /// what is over `max_bytes`, least recently used first. Reads names and sizes only; blocks meanwhile.
+    /// Opens a folder, and creates it where it is missing, for our eyes alone. Removes what a former life left
+    /// half-written, and what is over `max_bytes`, least recently used first. Reads names and sizes only; blocks
+    /// meanwhile.
     ///
     /// # Errors
     /// Where the folder cannot be created, listed or written to.
@@ -108,7 +110,8 @@ impl Cache {
         self.store.clone().get(digest).await
     }
 
-    /// A new file to write a blob of so many bytes into. `None` where there is no room, or the disk gave trouble a minute ago or now.
+    /// A new file to write a blob of so many bytes into. `None` where there is no room, or the disk gave trouble a
+    /// minute ago or now.
     #[allow(dead_code, reason = "for tar layers")]
     pub(super) async fn partial(&self, bytes: u64) -> Option<Partial> {
         Partial::create(self.store.clone(), bytes).await

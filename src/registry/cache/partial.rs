@@ -53,7 +53,8 @@ impl Partial {
         &self.file
     }
 
-    /// Asks for room for `bytes` altogether, where more come than was known at first; `false` where there is none. Blocks.
+    /// Asks for room for `bytes` altogether, where more come than was known at first; `false` where there is none.
+    /// Blocks.
     #[allow(dead_code, reason = "for tar layers")]
     pub(in crate::registry) fn grow(&mut self, bytes: u64) -> bool {
         let Promise { store, bytes: promised } = &mut self.promise;
