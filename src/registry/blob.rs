@@ -37,7 +37,8 @@ impl Blob {
     }
 }
 
-/// The bytes of a blob from an offset on, straight from the registry, in order and in the right number, but not verified.
+/// The bytes of a blob from an offset on, straight from the registry, in order and in the right number, but not
+/// verified.
 ///
 /// A connection that breaks is resumed from the byte reached, by a Range request, or by reading the blob anew and
 /// passing over what came before where the registry knows no ranges. The first request is made by the first read.

@@ -17,10 +17,11 @@ use super::{
 };
 use crate::digest::Digest;
 
-/// A client of OCI registries, with credentials for one of them. Clones share connections, tokens, and what is known of manifests.
+/// A client of OCI registries, with credentials for one of them. Clones share connections, tokens, and what is known of
+/// manifests.
 ///
-/// What may succeed later is tried up to six times within some seconds, or as far apart as the registry asks for (up to 30 s); what
-/// cannot ([`RegistryError::is_retryable`]) fails at once.
+/// What may succeed later is tried up to six times within some seconds, or as far apart as the registry asks for (up to
+/// 30 s); what cannot ([`RegistryError::is_retryable`]) fails at once.
 #[derive(Clone)]
 pub struct Registry {
     pub(super) inner: Arc<Inner>,
@@ -88,8 +89,8 @@ impl Registry {
 
     /// Begins to read a module from its first byte, verified.
     ///
-    /// With a cache all who read the same at the same time share one download. It begins here and fails, if it does, with the first
-    /// read.
+    /// With a cache all who read the same at the same time share one download. It begins here and fails, if it does,
+    /// with the first read.
     ///
     /// # Errors
     /// See [`RegistryError`].
@@ -98,7 +99,8 @@ impl Registry {
     }
 
     /// Begins to read a module from `offset` on. What comes is as long as it should be, but not verified: compare it
-    /// with what was read from a [`ModuleReader`] before, and [`distrust`](Self::distrust) the cache where it is something else.
+    /// with what was read from a [`ModuleReader`] before, and [`distrust`](Self::distrust) the cache where it is
+    /// something else.
     ///
     /// # Errors
     /// See [`RegistryError`].
@@ -118,8 +120,8 @@ impl Registry {
         Ok(RangeReader::of_registry(self.clone(), reader, blob))
     }
 
-    /// Drops a module from the cache, because what was read of it is not what a verified reading left: whoever opens it next gets it
-    /// from the registry. Whoever reads it now reads on what is there.
+    /// Drops a module from the cache, because what was read of it is not what a verified reading left: whoever opens it
+    /// next gets it from the registry. Whoever reads it now reads on what is there.
     pub async fn distrust(&self, module: &Module) {
         if self.inner.cache.is_some() {
             tracing::warn!(reference = %module.reference, "the cache's copy has changed on disk, and is removed");

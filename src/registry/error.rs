@@ -77,7 +77,8 @@ pub enum RegistryError {
         /// The size in bytes that the registry has, or those that it sent before we stopped.
         actual: u64,
     },
-    /// The disk has changed what was verified when it was written. It is removed from the cache, and fetched when it is opened anew.
+    /// The disk has changed what was verified when it was written. It is removed from the cache, and fetched when it is
+    /// opened anew.
     #[error(
         "what the cache kept of {reference} has changed on disk: it is fetched anew; check the disk, if that happens again"
     )]

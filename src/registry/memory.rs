@@ -14,8 +14,8 @@ use crate::digest::Digest;
 /// Manifests that are remembered, and as many tags. Both are named by devices, too.
 const MAX: usize = 1024;
 
-/// How long a manifest that a reference is pinned to is not asked for again. It cannot change; but we may have been locked out, or it
-/// may have been deleted, and that shows when somebody asks.
+/// How long a manifest that a reference is pinned to is not asked for again. It cannot change; but we may have been
+/// locked out, or it may have been deleted, and that shows when somebody asks.
 const FRESH: Duration = Duration::from_secs(300);
 
 /// What one set of credentials was shown by registries.

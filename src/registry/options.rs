@@ -18,8 +18,8 @@ pub struct RegistryOptions {
     pub tls: TlsOptions,
     /// The largest module to accept, in bytes.
     pub max_module_size: u64,
-    /// How long the head of an answer may take, a whole document, and each read of a blob, which must bring a KiB for each second of
-    /// it on average.
+    /// How long the head of an answer may take, a whole document, and each read of a blob, which must bring a KiB for
+    /// each second of it on average.
     pub timeout: Duration,
     /// Where modules are kept; `None`: each reading comes from the registry.
     pub cache: Option<Cache>,

@@ -13,8 +13,8 @@ use crate::digest::{Digest, Hasher};
 
 /// The bytes of a module in order, each under the running digest.
 ///
-/// Holds no more than one read from the network or a file. After an error that is retryable it can be asked again, and goes
-/// on from the byte reached; after another it is spent.
+/// Holds no more than one read from the network or a file. After an error that is retryable it can be asked again, and
+/// goes on from the byte reached; after another it is spent.
 pub struct ModuleReader {
     bytes: RangeReader,
     media_type: Box<str>,
@@ -38,8 +38,8 @@ impl ModuleReader {
     ///
     /// # Errors
     /// `UnsupportedArtifact` where the bytes begin unlike a module; `DigestMismatch` or `SizeMismatch` where they are
-    /// others than promised; `CacheChanged` where the cache's file has rotted since it was checked (open the module anew); and
-    /// whatever a request can fail with, once resuming has not helped.
+    /// others than promised; `CacheChanged` where the cache's file has rotted since it was checked (open the module
+    /// anew); and whatever a request can fail with, once resuming has not helped.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         if self.actual.is_some() {
             return self.verify().await.map(|()| None);
@@ -84,8 +84,8 @@ impl ModuleReader {
 
 /// The bytes of a module from an offset on, in order and in the right number, but not verified.
 ///
-/// A connection that breaks is resumed from the byte reached. So is a file of the cache that cannot be read on, or a download
-/// that others have left: then by a request of this reader's own.
+/// A connection that breaks is resumed from the byte reached. So is a file of the cache that cannot be read on, or a
+/// download that others have left: then by a request of this reader's own.
 pub struct RangeReader {
     registry: Registry,
     blob: Blob,

@@ -32,7 +32,8 @@ pub(super) enum Glance {
 }
 
 impl Registry {
-    /// A blob, from `offset` on where the registry knows ranges (206, or 416 past its end), else from its beginning (200).
+    /// A blob, from `offset` on where the registry knows ranges (206, or 416 past its end), else from its beginning
+    /// (200).
     pub(super) async fn request_blob(&self, blob: &Blob, offset: u64) -> Result<Response, RegistryError> {
         let mut headers = HeaderMap::new();
         if offset > 0 {

@@ -13,8 +13,8 @@ const MAX_PATIENCE: Duration = Duration::from_secs(30);
 /// No attempt begins later than this after the first has failed: whoever waits wants to know.
 const MAX_TIME: Duration = Duration::from_secs(60);
 
-/// The attempts that are left. There are six altogether, some three to six seconds apart in sum, or as far as the registry asks for;
-/// fewer of a registry that does not answer in time.
+/// The attempts that are left. There are six altogether, some three to six seconds apart in sum, or as far as the
+/// registry asks for; fewer of a registry that does not answer in time.
 #[derive(Debug)]
 pub(super) struct Retry {
     delays: ExponentialBackoff,
@@ -27,8 +27,8 @@ impl Retry {
         Self { delays: delays.with_max_times(5).with_jitter().build(), first_failure: None }
     }
 
-    /// Waits before the next attempt at what a reference names. Where there is none, or none would help, gives back the error that would have made it
-    /// necessary, and begins anew.
+    /// Waits before the next attempt at what a reference names. Where there is none, or none would help, gives back the
+    /// error that would have made it necessary, and begins anew.
     pub(super) async fn wait(&mut self, reference: &Reference, error: RegistryError) -> Result<(), RegistryError> {
         let asked = match &error {
             RegistryError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),

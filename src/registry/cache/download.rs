@@ -9,8 +9,9 @@
 //!              └─ the disk gave trouble, or there is no room ────────────────────┘
 //! ```
 //!
-//! A download goes on while somebody reads it, so what nobody wants any more fills no disk. What it has is kept for half a minute:
-//! a pass that is tried again goes on from there. Readers of a forsaken download go on by themselves, from the byte reached.
+//! A download goes on while somebody reads it, so what nobody wants any more fills no disk. What it has is kept for
+//! half a minute: a pass that is tried again goes on from there. Readers of a forsaken download go on by themselves,
+//! from the byte reached.
 
 use std::{
     collections::HashMap,
@@ -40,11 +41,13 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// Where a download's bytes come from, in order; it resumes what breaks by itself.
 pub(in crate::registry) trait Source: Send + 'static {
-    /// The bytes that come next. A call that is cancelled loses nothing, and after an error that is retryable it may be called again.
+    /// The bytes that come next. A call that is cancelled loses nothing, and after an error that is retryable it may be
+    /// called again.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, RegistryError>> + Send;
 }
 
-/// What is downloaded, from where, and as whom: only those who would ask the same question share the answer while it is not verified.
+/// What is downloaded, from where, and as whom: only those who would ask the same question share the answer while it is
+/// not verified.
 #[derive(Debug, Clone)]
 pub(in crate::registry) struct Wanted {
     pub(in crate::registry) blob: Blob,

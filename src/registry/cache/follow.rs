@@ -94,7 +94,8 @@ impl Follower {
         Self { download, progress, known }
     }
 
-    /// Waits until there is more than `position` bytes: the file, and where what may be read of it ends. `None` where it goes on no more.
+    /// Waits until there is more than `position` bytes: the file, and where what may be read of it ends. `None` where
+    /// it goes on no more.
     ///
     /// The last byte may be read when the whole has been verified.
     async fn beyond(&mut self, position: u64) -> Result<Option<(Arc<File>, u64)>, RegistryError> {

@@ -55,8 +55,8 @@ impl Index {
         self.max
     }
 
-    /// Notes that a file is there and in use; returns whether it is what its name says, as far as that is known. Of another size
-    /// than before it is another file.
+    /// Notes that a file is there and in use; returns whether it is what its name says, as far as that is known. Of
+    /// another size than before it is another file.
     pub(super) fn touch(&mut self, name: Name, size: u64) -> Checked {
         let known = self.remove(name).filter(|entry| entry.size == size);
         let checked = known.map(|entry| entry.checked).unwrap_or_default();
@@ -80,8 +80,8 @@ impl Index {
         self.files.get(&name).is_some_and(|entry| entry.checked.get() == Some(&true))
     }
 
-    /// Promises room for a file of so many bytes; `false` where there is none, whatever goes. Files over the bound are to be removed
-    /// then: [`Self::overflow`].
+    /// Promises room for a file of so many bytes; `false` where there is none, whatever goes. Files over the bound are
+    /// to be removed then: [`Self::overflow`].
     pub(super) fn promise(&mut self, bytes: u64) -> bool {
         let fits = self.promised.checked_add(cost(bytes)).is_some_and(|promised| promised <= self.max);
         if fits {

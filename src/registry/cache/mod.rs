@@ -13,17 +13,17 @@
 //! - `turns` – who unpacks a layer, while others wait for that;
 //! - `error` – why a folder cannot be a cache.
 //!
-//! **What can be relied on.** A blob of a former life is read in whole and compared with its digest before its first use in this
-//! process; so neither a crash nor a power failure needs anything of us, and nothing is ever synced. What is found wrong is removed.
-//! Files being read may be removed at any time: who has them open reads on. Recency is the files' time of modification, and
-//! survives a restart.
+//! **What can be relied on.** A blob of a former life is read in whole and compared with its digest before its first
+//! use in this process; so neither a crash nor a power failure needs anything of us, and nothing is ever synced. What
+//! is found wrong is removed. Files being read may be removed at any time: who has them open reads on. Recency is the
+//! files' time of modification, and survives a restart.
 //!
-//! **What can go wrong goes wrong without a failed delivery.** A disk that is full or read-only, a folder that has vanished: one
-//! warning, and modules come from the registry for a minute, before the next attempt.
+//! **What can go wrong goes wrong without a failed delivery.** A disk that is full or read-only, a folder that has
+//! vanished: one warning, and modules come from the registry for a minute, before the next attempt.
 //!
-//! **Two processes in one folder** do each other no harm. Names are random until they are digests, a digest's file is the same
-//! whoever wrote it, and a file that is being written is locked (`flock`) against the other's cleaning up. Each counts what it found
-//! when it began and what it used since: together they may take up to twice the bound.
+//! **Two processes in one folder** do each other no harm. Names are random until they are digests, a digest's file is
+//! the same whoever wrote it, and a file that is being written is locked (`flock`) against the other's cleaning up.
+//! Each counts what it found when it began and what it used since: together they may take up to twice the bound.
 //!
 //! Access is none of the cache's business. A digest is learnt from a registry, with the credentials of whoever asks.
 
@@ -82,8 +82,9 @@ pub(super) struct Note {
 }
 
 impl Cache {
-    /// Opens a folder, and creates it where it is missing, for our eyes alone. Removes what a former life left half-written, and
-    /// what is over `max_bytes`, least recently used first. Reads names and sizes only; blocks meanwhile.
+    /// Opens a folder, and creates it where it is missing, for our eyes alone. Removes what a former life left
+    /// half-written, and what is over `max_bytes`, least recently used first. Reads names and sizes only; blocks
+    /// meanwhile.
     ///
     /// # Errors
     /// Where the folder cannot be created, listed or written to.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use wasmproxy::registry::{Cache, Registry, RegistryError, RegistryOptions};
 
 use super::{
-    manifest, module, options, pull, read, resolve,
+    manifest, module, options, pull, read, registry, resolve,
     servers::stand_in::{StandIn, header},
 };
 use crate::lab::{self, FaultProxy};
@@ -83,7 +83,7 @@ async fn a_busy_registry_is_asked_again_for_a_manifest_and_a_blob() {
             }
         })
         .await;
-        assert!(pull(&impatient(&server.host), "add:1").await.unwrap() == bytes);
+        assert!(pull(&registry(&server.host), "add:1").await.unwrap() == bytes);
         assert_eq!(server.seen().len(), 5, "{code}");
     }
 }
@@ -92,7 +92,7 @@ async fn a_busy_registry_is_asked_again_for_a_manifest_and_a_blob() {
 async fn a_registry_that_stays_busy_is_given_up_and_one_that_refuses_at_once() {
     for (code, requests) in [(503, 6), (403, 1), (404, 1), (418, 1)] {
         let server = StandIn::start(move |_| status(code).body(Body::empty()).unwrap()).await;
-        let error = resolve(&impatient(&server.host), "add:1").await.unwrap_err();
+        let error = resolve(&registry(&server.host), "add:1").await.unwrap_err();
         assert_eq!((error.is_retryable(), server.seen().len()), (requests > 1, requests), "{error}");
     }
 }
@@ -102,7 +102,7 @@ async fn a_connection_that_breaks_in_a_manifest_is_made_again() {
     let server = lab::Registry::start().await;
     server.push("add:1", module(1000)).await;
     let proxy = FaultProxy::start(&server.host(), [0, 100, 300]).await;
-    assert!(pull(&impatient(&proxy.host), "add:1").await.unwrap() == module(1000));
+    assert!(pull(&registry(&proxy.host), "add:1").await.unwrap() == module(1000));
     assert_eq!(proxy.connections(), 4);
 }
 
@@ -204,7 +204,7 @@ async fn a_token_that_ends_in_the_middle_of_a_transfer_is_replaced_and_the_trans
         })
         .await;
         let proxy = FaultProxy::start(&server.host, [700_000]).await;
-        let registry = impatient(&proxy.host);
+        let registry = registry(&proxy.host);
         let one = resolve(&registry, "add:1").await.unwrap();
         let mut reader = registry.open(&one).await.unwrap();
         valid.store(2, Ordering::SeqCst);
@@ -230,7 +230,7 @@ async fn what_stays_forbidden_is_forbidden() {
         }
     })
     .await;
-    let registry = impatient(&server.host);
+    let registry = registry(&server.host);
     for requests in [3, 3 + 4] {
         let error = resolve(&registry, "add:1").await.unwrap_err();
         assert!(matches!(error, RegistryError::Forbidden { .. }), "{error}");
