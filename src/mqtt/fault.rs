@@ -32,8 +32,10 @@ pub(super) enum Fault {
     HungUp,
     /// CONNACK: the version is not spoken.
     VersionRefused,
-    /// CONNACK or DISCONNECT: not with these credentials.
+    /// CONNACK: not with these credentials.
     Unauthorized(String),
+    /// DISCONNECT: something was not allowed, or is not any more.
+    Forbidden(String),
     /// CONNACK: not now.
     Unavailable(String),
     /// CONNACK: no, for another reason.
@@ -99,7 +101,7 @@ impl Fault {
 
     /// Whether it may be the broker's answer to what we sent, once the connection stood.
     pub fn may_be_an_answer(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Unauthorized(_) | Self::Unresponsive)
+        matches!(self, Self::Lost(_) | Self::Forbidden(_) | Self::Unresponsive)
     }
 
     /// What it says about the version spoken, where the connection did not come about.
@@ -140,6 +142,12 @@ impl Fault {
                 FailureKind::Unauthorized,
                 format!(
                     "the broker at {broker} refused the user name or the password ({reason}): correct them, or say them"
+                ),
+            ),
+            Self::Forbidden(reason) => (
+                FailureKind::Unauthorized,
+                format!(
+                    "the broker at {broker} ended the connection ({reason}): see what the user may publish and subscribe to"
                 ),
             ),
             Self::Unavailable(reason) => {

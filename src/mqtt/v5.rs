@@ -326,7 +326,7 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
         StateError::AwaitPingResp => Fault::Silent("no answer to a ping".to_owned()),
         StateError::ServerDisconnect { reason_code, .. } => match reason_code {
             DisconnectReasonCode::SessionTakenOver => Fault::TakenOver,
-            DisconnectReasonCode::NotAuthorized => Fault::Unauthorized("not authorized".to_owned()),
+            DisconnectReasonCode::NotAuthorized => Fault::Forbidden("not authorized".to_owned()),
             DisconnectReasonCode::PacketTooLarge => Fault::Lost("the broker said: packet too large".to_owned()),
             other => Fault::SentAway(words(other)),
         },

@@ -14,7 +14,7 @@ use tokio::{
 pub enum Manner {
     /// mosquitto hears of it.
     Pass,
-    /// The connection is closed, as AWS IoT does where a topic is not allowed.
+    /// The connection is closed, as by cloud brokers where a topic is not allowed.
     HangUp,
     /// It is answered with this reason code, at QoS 1 and 2 (MQTT 5 only).
     Refuse(u8),

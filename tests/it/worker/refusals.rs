@@ -182,7 +182,7 @@ async fn a_broker_that_denies_notices_hears_no_more_of_them_and_all_chunks() {
     channel.config.broker.version = VersionPreference::V5;
     does_without_notices(channel).await;
 
-    // A stand-in for one that hangs up, as AWS IoT does.
+    // A stand-in for one that hangs up, as cloud brokers do.
     let mut channel = Channel::start().await;
     let notices = [channel.topics.complete.clone(), channel.topics.error.clone()];
     let closing = OddBroker::before(channel.broker.host(), move |topic: &str, _: &[u8]| {
