@@ -26,10 +26,11 @@
 //! | [`cli`] | one file a subcommand | all | – |
 //! | [`telemetry`] | logs and probes | – | – |
 //!
-//! Dependencies point downwards only. Two small values are shared by all: [`digest::Digest`], what a module *is*, and
-//! [`tls::TlsOptions`], what a connection trusts.
+//! Dependencies point downwards only. Three small values are shared by all: [`digest::Digest`], what a module *is*,
+//! [`tls::TlsOptions`], what a connection trusts, and `backoff`, how long whoever failed waits.
 
 pub mod api;
+mod backoff;
 pub mod cli;
 pub mod controller;
 pub mod device;

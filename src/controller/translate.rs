@@ -96,6 +96,8 @@ pub fn worker_config(resource: &WasmProxy, credentials: Credentials) -> Result<W
             credentials: registry,
             tls: registry_tls(registry_certificates),
             max_module_size: spec.limits.module_size_bytes().map_err(InvalidSpec::ModuleSize)?,
+            timeout: RegistryOptions::DEFAULT_TIMEOUT,
+            cache: None,
         },
         prefix,
         artifacts: artifacts(spec)?,
@@ -103,6 +105,7 @@ pub fn worker_config(resource: &WasmProxy, credentials: Credentials) -> Result<W
         chunk_size: ChunkSize::new(spec.chunk_size)?,
         pace: Some(spec.pace_bytes().map_err(InvalidSpec::Pace)?),
         queue: usize::try_from(spec.limits.queue).unwrap_or(usize::MAX),
+        notes: None,
     })
 }
 

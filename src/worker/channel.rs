@@ -18,15 +18,20 @@ use tracing::Instrument as _;
 use super::{
     config::{Artifact, WorkerConfig},
     declared::Declared,
-    delivery::{Delivery, Outcome},
-    link::{BUDGET, Link},
+    holds::Holds,
+    link::Link,
+    look::look,
     notices::Limiter,
+    pace::Pace,
+    pass::Pass,
     progress::{ArtifactProgress, Source},
+    publisher::SendError,
     pull::{Pull, PullError, Pulls},
     receipts::Receipts,
-    schedule::{Active, Schedule, Wish},
+    schedule::{Active, Plan, Schedule, Sent, Ticket, Wish},
     source::KnownChunks,
     tracker::Tracker,
+    turns::Turns,
 };
 use crate::{
     mqtt::{self, ConfigError, ConnectionState, Message, MqttOptions, Qos, Session, SessionEnd},
@@ -37,11 +42,14 @@ use crate::{
 /// How long a broker keeps what devices ask while the worker is away.
 const SESSION_EXPIRY: Duration = Duration::from_secs(300);
 
+/// How often the broker is asked for a sign of life, where that is not longer than it may take to connect.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// How long chunks under way may take to be acknowledged when the channel ends.
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// Answers to pulls under way at once.
-const MAX_PULLS: usize = 4;
+const MAX_PULLS: usize = 16;
 
 /// What a chunk takes on the wire besides its data, at most: names, digest and numbers, escaped.
 const ENVELOPE: usize = 8 * 1024;
@@ -70,39 +78,57 @@ pub(super) struct Channel {
     tasks: JoinSet<Ended>,
     /// The passes among the tasks.
     passes: HashMap<task::Id, Active>,
+    /// The wishes that the registry is asked about, among the tasks.
+    looks: HashMap<task::Id, Ticket>,
     /// Answers to pulls among the tasks.
     pulling: usize,
     stop: CancellationToken,
 }
 
 /// What a channel leaves to the next one, which goes on where it was closed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Legacy {
     /// What devices asked for and did not get yet.
     wishes: Vec<Wish>,
+    holds: Holds,
     receipts: Receipts,
+    known: KnownChunks,
 }
 
 /// A task that has ended.
 enum Ended {
-    Delivery(Outcome, Duration),
+    Look(Result<Plan, SendError>),
+    Pass(Result<(), SendError>, Duration),
     Pull(Pull, Result<(), PullError>),
+}
+
+impl Legacy {
+    /// What a worker that is told this finds from a former life.
+    pub(super) fn of(config: &WorkerConfig) -> Self {
+        let holds = config.notes.as_deref().map(Holds::kept_in).unwrap_or_default();
+        Self { holds, ..Self::default() }
+    }
 }
 
 impl Channel {
     /// Opens the channel; the connection is made, and made again, in the background.
-    pub(super) fn open(config: WorkerConfig, tracker: Tracker, legacy: Legacy) -> Result<Self, OpenError> {
+    ///
+    /// # Errors
+    /// Where that cannot come of the configuration; `legacy` is left for the next one then.
+    pub(super) fn open(config: WorkerConfig, tracker: Tracker, legacy: &mut Legacy) -> Result<Self, OpenError> {
         let topics = Topics::new(&config.prefix);
         let registry = Registry::new(config.registry.clone())?;
         let (mqtt, messages) = mqtt::connect(mqtt_options(&config, &topics))?;
         let connection = mqtt.state();
+        let Legacy { wishes, holds, receipts, known } = std::mem::take(legacy);
         let link = Link {
             mqtt,
             registry,
             topics: Arc::new(topics),
             qos: config.broker.qos,
-            budget: Arc::new(Semaphore::new(BUDGET)),
-            known: KnownChunks::default(),
+            chunk_size: config.chunk_size,
+            turns: Turns::default(),
+            known,
             tracker,
         };
         let mut channel = Self {
@@ -110,20 +136,21 @@ impl Channel {
             link,
             messages,
             connection,
-            schedule: Schedule::default(),
+            schedule: Schedule::with_holds(holds),
             declared: Declared::default(),
             pulls: Pulls::default(),
             pull_slots: Arc::new(Semaphore::new(MAX_PULLS)),
-            receipts: legacy.receipts,
+            receipts,
             limiter: Limiter::default(),
             tasks: JoinSet::new(),
             passes: HashMap::new(),
+            looks: HashMap::new(),
             pulling: 0,
             stop: CancellationToken::new(),
         };
         channel.link.tracker.forget_unserved();
         channel.declare();
-        legacy.wishes.into_iter().for_each(|wish| channel.ask_again(wish));
+        wishes.into_iter().for_each(|wish| channel.ask_again(wish));
         channel.connection_changed();
         Ok(channel)
     }
@@ -142,7 +169,10 @@ impl Channel {
 
     /// Does whatever comes next. Cancel-safe: what has arrived is dealt with at once.
     pub(super) async fn step(&mut self) {
-        let due = [self.schedule.wake_at(), self.declared.wake_at(), self.pulls.wake_at()].into_iter().flatten().min();
+        let due = [self.schedule.wake_at(Instant::now()), self.declared.wake_at(), self.pulls.wake_at()]
+            .into_iter()
+            .flatten()
+            .min();
         let due = due.filter(|_| self.is_connected());
         let wake = async {
             match due {
@@ -164,7 +194,7 @@ impl Channel {
         self.stop.cancel();
         // Nobody listens any more: what still arrives must not hold up the acknowledgements that we wait for.
         self.messages.close();
-        let mut wishes = self.schedule.take_asked();
+        let mut wishes = Vec::new();
         let drained = tokio::time::timeout(DRAIN, async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
                 wishes.extend(self.ended(ended));
@@ -174,10 +204,14 @@ impl Channel {
             tracing::warn!("chunks under way were not acknowledged in time");
         }
         self.tasks.shutdown().await;
-        let cut_short = self.passes.drain().map(|(_, pass)| pass).filter(|pass| pass.seats.is_taken());
-        wishes.extend(cut_short.map(|pass| pass.wish));
+        for (_, pass) in std::mem::take(&mut self.passes) {
+            self.schedule.note_parts(&pass, Sent::Part, Instant::now());
+            wishes.extend(pass.seats.is_taken().then_some(pass.ticket.wish));
+        }
+        let (waiting, holds) = self.schedule.close();
+        wishes.extend(waiting);
         self.link.mqtt.disconnect(end, Duration::from_millis(1500)).await;
-        Legacy { wishes, receipts: self.receipts }
+        Legacy { wishes, holds, receipts: self.receipts, known: self.link.known }
     }
 
     fn is_connected(&self) -> bool {
@@ -194,6 +228,7 @@ impl Channel {
         let (config, tracker) = (&self.config, &self.link.tracker);
         tracker.update(|progress| {
             progress.generation = config.generation;
+            progress.denied_notices.clear();
             let mut before = std::mem::take(&mut progress.artifacts);
             for artifact in &config.artifacts {
                 let reference = artifact.reference.to_string();
@@ -234,34 +269,53 @@ impl Channel {
         }
         let now = Instant::now();
         for artifact in self.declared.take_due(now) {
-            self.schedule.ask(declared_wish(artifact), usize::MAX);
+            self.schedule.ask(declared_wish(artifact), usize::MAX, now);
         }
         while let Some(pass) = self.schedule.begin(now, &self.stop) {
-            let delivery = Delivery {
-                link: self.link.clone(),
-                chunk_size: self.config.chunk_size,
-                pace: self.config.pace,
-                target: self.target(&pass.wish),
-                active: pass.clone(),
-            };
-            let task = async {
-                let (outcome, took) = delivery.run().await;
-                Ended::Delivery(outcome, took)
-            };
-            let id = self.tasks.spawn(task.in_current_span()).id();
-            self.passes.insert(id, pass);
+            self.stream(pass);
+        }
+        while let Some(ticket) = self.schedule.look(now) {
+            self.look(ticket);
         }
         for (pull, chunks) in self.pulls.take_due(now) {
             let (link, slots, stop) = (self.link.clone(), self.pull_slots.clone(), self.stop.child_token());
-            let chunk_size = self.config.chunk_size.get();
             let task = async move {
                 let _slot = slots.acquire_owned().await;
-                let result = pull.run(link, chunks, chunk_size, stop).await;
+                let result = pull.run(link, chunks, stop).await;
                 Ended::Pull(pull, result)
             };
             self.tasks.spawn(task.in_current_span());
             self.pulling += 1;
         }
+    }
+
+    /// Asks the registry what a wish means.
+    fn look(&mut self, ticket: Ticket) {
+        let Wish { reference, app_name, .. } = ticket.wish.clone();
+        self.link.tracker.resolving(&reference, &app_name);
+        let (link, stop) = (self.link.clone(), self.stop.clone());
+        let task = async move {
+            let looked = stop.run_until_cancelled(look(&link, &reference, &app_name)).await;
+            Ended::Look(looked.unwrap_or(Err(SendError::Stopped)))
+        };
+        let id = self.tasks.spawn(task.in_current_span()).id();
+        self.looks.insert(id, ticket);
+    }
+
+    /// Sends a module to everyone.
+    fn stream(&mut self, active: Active) {
+        let Plan { module, head } = &*active.plan;
+        self.link.tracker.streaming(&active.ticket, head, self.target(&active.ticket.wish).as_deref());
+        let (reference, digest, bytes, chunks) = (&module.reference, module.digest, module.size, head.layout.total());
+        tracing::info!(%reference, %digest, bytes, chunks, "streaming");
+        let pass = Pass { link: self.link.clone(), active: active.clone(), pace: Pace::new(self.config.pace) };
+        let task = async {
+            let began = Instant::now();
+            let sent = pass.run().await;
+            Ended::Pass(sent, began.elapsed())
+        };
+        let id = self.tasks.spawn(task.in_current_span()).id();
+        self.passes.insert(id, active);
     }
 
     /// What a pass for `wish` publishes to, where it says all that was declared of its artifact.
@@ -292,6 +346,7 @@ fn mqtt_options(config: &WorkerConfig, topics: &Topics) -> MqttOptions {
         exactly_once: broker.qos == Qos::ExactlyOnce,
         max_packet_size: chunk.div_ceil(3) * 4 + ENVELOPE,
         timeout: broker.timeout,
+        keep_alive: broker.timeout.clamp(Duration::from_secs(1), KEEP_ALIVE),
         ..MqttOptions::new(broker.url.clone(), broker.client_id.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! What a worker is told to do.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::allow::AllowList;
 use crate::{
@@ -32,6 +32,9 @@ pub struct WorkerConfig {
     pub pace: Option<u64>,
     /// Requests that may wait at once.
     pub queue: usize,
+    /// A file in a folder that exists, of this channel alone, where the worker notes what it must know when it was killed
+    /// and is started again: of which names old devices may keep parts. Without one it does not.
+    pub notes: Option<PathBuf>,
 }
 
 /// How to reach the broker.
@@ -49,7 +52,8 @@ pub struct BrokerConfig {
     pub version: VersionPreference,
     /// The quality of service of chunks.
     pub qos: Qos,
-    /// How long a connection may take, or one packet.
+    /// How long a connection may take, how long a write may make no progress, and how long the broker may be silent: the
+    /// last at most 30 s.
     pub timeout: Duration,
 }
 

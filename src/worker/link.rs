@@ -3,17 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{source::KnownChunks, tracker::Tracker};
+use super::{
+    cut::{self, PacketsTooSmall},
+    source::KnownChunks,
+    tracker::Tracker,
+    turns::Turns,
+};
 use crate::{
     mqtt::{Ack, Client, ConnectionState, Properties, Publish, PublishError, Qos, Version},
-    protocol::{ChunkHead, Format, Topics},
+    protocol::{ChunkHead, ChunkSize, Format, Topics},
     registry::Registry,
 };
-
-/// Encoded chunks that a worker holds at most, over all its passes: what bounds its memory.
-pub(super) const BUDGET: usize = 10;
 
 /// How long a binary chunk is of use to anybody.
 const CHUNK_EXPIRY: Duration = Duration::from_secs(300);
@@ -25,16 +26,20 @@ pub(super) struct Link {
     pub(super) registry: Registry,
     pub(super) topics: Arc<Topics>,
     pub(super) qos: Qos,
-    pub(super) budget: Arc<Semaphore>,
+    pub(super) chunk_size: ChunkSize,
+    pub(super) turns: Turns,
     pub(super) known: KnownChunks,
     pub(super) tracker: Tracker,
 }
 
 impl Link {
-    /// Waits until `chunks` more may be held; `None` once the channel is closed.
-    pub(super) async fn allowance(&self, chunks: usize) -> Option<OwnedSemaphorePermit> {
-        let chunks = u32::try_from(chunks).unwrap_or(u32::MAX);
-        self.budget.clone().acquire_many_owned(chunks).await.ok()
+    /// The size of chunks that name `app_name` on the connection that stands.
+    pub(super) fn chunk_size(&self, app_name: &str) -> Result<ChunkSize, PacketsTooSmall> {
+        let max_packet = match *self.mqtt.state().borrow() {
+            ConnectionState::Connected { max_packet_size, .. } => max_packet_size,
+            ConnectionState::Connecting { .. } | ConnectionState::Closed => None,
+        };
+        cut::chunk_size(self.chunk_size, max_packet, app_name)
     }
 
     /// Publishes a chunk; ends when the broker has acknowledged it.
@@ -57,11 +62,20 @@ impl Link {
         self.mqtt.publish(Publish { topic: topic.to_owned(), payload, qos: self.qos, properties }).await
     }
 
-    /// Says something about a module; notices are small and always acknowledged.
+    /// Says something about a module; notices are small and always acknowledged. Where the broker denies a topic, nothing is
+    /// said there any more.
     pub(super) async fn publish_notice(&self, topic: &str, payload: Vec<u8>) {
-        let publish = Publish::new(topic, payload, Qos::AtLeastOnce);
-        if let Err(error) = self.mqtt.publish(publish).await {
-            tracing::warn!(%error, topic, "a notice could not be published");
+        if self.tracker.is_denied(topic) {
+            return;
+        }
+        match self.mqtt.publish(Publish::new(topic, payload, Qos::AtLeastOnce)).await {
+            Ok(_) | Err(PublishError::Closed) => {}
+            Err(error @ (PublishError::NotAuthorized { .. } | PublishError::SeemsDenied { .. })) => {
+                if self.tracker.denied(topic) {
+                    tracing::warn!(%error, topic, "no notices are published there until the configuration changes");
+                }
+            }
+            Err(error) => tracing::warn!(%error, topic, "a notice could not be published"),
         }
     }
 

@@ -7,17 +7,20 @@
 //!
 //! - `supervisor`: opens the channel, and opens it anew when another connection is needed;
 //! - `channel`: the one task that decides: hears requests, begins passes, says why not;
-//! - `schedule`, `declared`, `pull`: what goes next, pure but for the clock;
-//! - `delivery`, `pass`, `publisher`, `source`: a module on its way from the registry to the broker's
-//!   acknowledgement, one encoded chunk at a time, within one budget for all;
+//! - `schedule`, `holds`, `declared`, `pull`: what goes next, pure but for the clock;
+//! - `look`: what a reference means, and how that is cut (`cut`);
+//! - `pass`, `publisher`, `source`: a module on its way from the registry to the broker's acknowledgement, chunk by
+//!   chunk, within one budget for all (`turns`);
 //! - `tracker`: the one place that changes the progress.
 
 mod allow;
 mod channel;
 mod config;
+mod cut;
 mod declared;
-mod delivery;
+mod holds;
 mod link;
+mod look;
 mod notices;
 mod pace;
 mod pass;
@@ -30,6 +33,7 @@ mod seats;
 mod source;
 mod supervisor;
 mod tracker;
+mod turns;
 
 use tokio::{
     sync::{oneshot, watch},

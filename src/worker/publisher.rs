@@ -1,28 +1,45 @@
 //! Publishes chunks as they are read, several at once, and counts those that the broker has acknowledged.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cut::PacketsTooSmall,
     link::Link,
     progress::{Failure, FailureReason},
-    schedule::PassId,
+    schedule::{Active, Plan},
     source::{ChunkSource, EncodedChunk},
+    turns::{Claim, Share},
 };
 use crate::{
-    mqtt::PublishError,
-    protocol::{ChunkHead, Format},
-    registry::{Module, RegistryError},
+    backoff::Backoff,
+    mqtt::{Ack, PublishError},
+    protocol::{Format, layout::InvalidLayout},
+    registry::{Reference, RegistryError},
 };
+
+/// The pauses before a chunk is sent again that a quota of the broker was in the way of.
+const QUOTA_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 
 /// Why chunks did not all get through.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The same, where several waited for one answer.
+    #[error(transparent)]
+    Survey(#[from] Arc<RegistryError>),
+    #[error("{reference} cannot be sent: {source}")]
+    Uncut { reference: Reference, source: InvalidLayout },
+    #[error(transparent)]
+    PacketsTooSmall(#[from] PacketsTooSmall),
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error("stopped")]
@@ -34,31 +51,62 @@ impl SendError {
     pub(super) fn failure(&self) -> Option<Failure> {
         let reason = match self {
             Self::Registry(error) => return Some(error.into()),
+            Self::Survey(error) => return Some((&**error).into()),
             Self::Stopped | Self::Publish(PublishError::Closed) => return None,
-            Self::Publish(PublishError::TooLarge { .. }) => FailureReason::ChunkTooLarge,
-            Self::Publish(PublishError::NotAuthorized { .. }) => FailureReason::BrokerUnauthorized,
-            Self::Publish(_) => FailureReason::BrokerRejected,
+            Self::Uncut { .. } => FailureReason::UnsupportedArtifact,
+            Self::PacketsTooSmall(_) => FailureReason::ChunkTooLarge,
+            Self::Publish(error) => broker_reason(error),
         };
         Some(Failure { reason, message: self.to_string() })
     }
 }
 
+fn broker_reason(error: &PublishError) -> FailureReason {
+    match error {
+        PublishError::TooLarge { .. } | PublishError::SeemsTooLarge { .. } => FailureReason::ChunkTooLarge,
+        PublishError::NotAuthorized { .. } | PublishError::SeemsDenied { .. } => FailureReason::BrokerUnauthorized,
+        PublishError::QuotaExceeded => FailureReason::BrokerQuotaExceeded,
+        _ => FailureReason::BrokerRejected,
+    }
+}
+
 /// A chunk, and the share of the budget that it takes until it is acknowledged.
-type Ready = (EncodedChunk, OwnedSemaphorePermit);
+type Ready = (EncodedChunk, Share);
 
 /// Who is to hear the chunks.
 pub(super) enum Audience {
     /// Everyone, in a pass.
-    Everyone(PassId),
+    Everyone(Active),
     /// One device, on its own topic.
     Device(String),
+}
+
+impl Audience {
+    /// What the next chunk to it has to say for itself.
+    fn claim(&self) -> Claim {
+        match self {
+            Self::Everyone(pass) => Claim::Pass { since: pass.ticket.since, left: pass.left() },
+            Self::Device(_) => Claim::Pull,
+        }
+    }
+
+    /// Waits for the registry, as others can see.
+    pub(super) async fn starving<T>(&self, waiting: impl Future<Output = T>) -> T {
+        let starves = |starves| match self {
+            Self::Everyone(pass) => pass.starving.store(starves, Ordering::Relaxed),
+            Self::Device(_) => {}
+        };
+        starves(true);
+        let fed = waiting.await;
+        starves(false);
+        fed
+    }
 }
 
 /// Where chunks go.
 pub(super) struct Publisher {
     pub(super) link: Link,
-    pub(super) module: Module,
-    pub(super) head: Arc<ChunkHead>,
+    pub(super) plan: Arc<Plan>,
     pub(super) audience: Audience,
     /// No chunk is begun any more once this is cancelled; those under way are waited for.
     pub(super) stop: CancellationToken,
@@ -89,7 +137,7 @@ impl Publisher {
 
     async fn publish(&self, mut ready: mpsc::Receiver<Ready>) -> Result<(), PublishError> {
         let mut in_flight = FuturesUnordered::new();
-        let mut published = vec![false; self.head.layout.total() as usize];
+        let mut published = vec![false; self.plan.head.layout.total() as usize];
         let mut open = true;
         while open || !in_flight.is_empty() {
             tokio::select! {
@@ -98,10 +146,10 @@ impl Publisher {
                     let (index, len, no_subscribers) = acknowledged?;
                     let again = published.get_mut(index as usize).is_none_or(|done| std::mem::replace(done, true));
                     let pass = match &self.audience {
-                        Audience::Everyone(pass) if !again => Some(*pass),
+                        Audience::Everyone(pass) if !again => Some(pass.ticket.id),
                         _ => None,
                     };
-                    self.link.tracker.acknowledged(&self.module.reference, pass, len, no_subscribers);
+                    self.link.tracker.acknowledged(&self.plan.module.reference, pass, len, no_subscribers);
                 }
                 chunk = ready.recv(), if open => match chunk {
                     Some(chunk) => in_flight.push(self.publish_chunk(chunk)),
@@ -112,7 +160,7 @@ impl Publisher {
         Ok(())
     }
 
-    async fn publish_chunk(&self, (chunk, permit): Ready) -> Result<(u32, usize, bool), PublishError> {
+    async fn publish_chunk(&self, (chunk, share): Ready) -> Result<(u32, usize, bool), PublishError> {
         let EncodedChunk { index, len, payloads } = chunk;
         let mut no_subscribers = true;
         for (format, payload) in payloads {
@@ -120,29 +168,54 @@ impl Publisher {
                 Audience::Everyone(_) => self.link.topic(format),
                 Audience::Device(topic) => topic,
             };
-            let ack = self.link.publish_chunk(topic, &self.head, format, index, payload).await?;
+            let ack = self.publish_payload(topic, format, index, payload).await?;
             no_subscribers &= ack.no_subscribers;
         }
-        drop(permit);
+        drop(share);
         Ok((index, len, no_subscribers))
+    }
+
+    /// Publishes, again and again while the broker's quota is used up: that passes.
+    async fn publish_payload(
+        &self,
+        topic: &str,
+        format: Format,
+        index: u32,
+        payload: Bytes,
+    ) -> Result<Ack, PublishError> {
+        let mut pauses = QUOTA_PAUSES;
+        loop {
+            let published = self.link.publish_chunk(topic, &self.plan.head, format, index, payload.clone()).await;
+            let Err(error @ PublishError::QuotaExceeded) = published else { return published };
+            if let Audience::Everyone(pass) = &self.audience {
+                let failure = Failure { reason: broker_reason(&error), message: error.to_string() };
+                self.link.tracker.held_up(&self.plan.module.reference, pass.ticket.id, failure);
+            }
+            let pause = tokio::time::sleep(pauses.fail(fastrand::f64()));
+            // Nobody waits for more of it: this one may be missing, too.
+            self.stop.run_until_cancelled(pause).await.ok_or(PublishError::Closed)?;
+        }
     }
 }
 
 impl Intake {
-    /// Reads the next chunk of `source` in `formats` once the budget allows it, and puts it in after `before` is done.
+    /// Reads the next chunk of `source` in `formats` once it is its turn, and puts it in; `on_its_way` is called just before.
     pub(super) async fn put(
         &self,
-        link: &Link,
+        publisher: &Publisher,
         source: &mut ChunkSource,
         formats: &[Format],
-        before: impl AsyncFnOnce(usize),
+        on_its_way: impl FnOnce(),
     ) -> Result<(), SendError> {
         let put = async {
-            let permit = link.allowance(formats.len()).await.ok_or(SendError::Stopped)?;
+            // Who has nothing to send yet must not hold what others could use.
+            publisher.audience.starving(source.ready()).await?;
+            let turn = publisher.link.turns.take(publisher.audience.claim(), formats.len());
+            let share = turn.await.ok_or(SendError::Stopped)?;
             let chunk = source.next(formats).await?;
             let place = self.chunks.reserve().await.map_err(|_| SendError::Stopped)?;
-            before(chunk.len).await;
-            place.send((chunk, permit));
+            on_its_way();
+            place.send((chunk, share));
             Ok(())
         };
         self.until_stopped(put).await?

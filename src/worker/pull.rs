@@ -11,20 +11,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     link::Link,
+    look::look,
     publisher::{Audience, Intake, Publisher, SendError},
-    source::{ChunkDigests, ChunkSource},
+    schedule::Plan,
+    source::ChunkSource,
 };
 use crate::{
     digest::Digest,
-    protocol::{ChunkHead, DeviceName, ErrorCode, Format, Layout, Missing},
-    registry::{Reference, RegistryError},
+    protocol::{DeviceName, ErrorCode, Format, Missing},
+    registry::Reference,
 };
 
 /// How long requests of one device are gathered before they are answered as one.
 const GATHER: Duration = Duration::from_millis(500);
 
 /// The most chunks that one device is sent in answer to what was gathered.
-const MAX_CHUNKS: usize = 1024;
+const MAX_CHUNKS: usize = 256;
 
 /// What one device misses of one module.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -80,57 +82,43 @@ pub(super) enum PullError {
     Send(#[from] SendError),
 }
 
-impl From<RegistryError> for PullError {
-    fn from(error: RegistryError) -> Self {
-        Self::Send(error.into())
-    }
-}
-
 impl Pull {
     /// Sends `chunks` to the device, each checked against what a verified reading of the module left.
     pub(super) async fn run(
         &self,
         link: Link,
         chunks: BTreeSet<u32>,
-        chunk_size: u32,
         stop: CancellationToken,
     ) -> Result<(), PullError> {
-        let resolved = stop.run_until_cancelled(link.registry.resolve(&self.reference)).await;
-        let answer = resolved.ok_or(SendError::Stopped)?;
-        let module = answer?;
-        if module.digest != self.digest {
+        let looked = stop.run_until_cancelled(look(&link, &self.reference, &self.app_name)).await;
+        let plan = looked.ok_or(SendError::Stopped)??;
+        let layout = plan.head.layout;
+        if plan.module.digest != self.digest {
             let message = "the reference means another module by now: begin anew";
             return Err(PullError::Refused(ErrorCode::Changed, message));
         }
-        if chunk_size != self.chunk_size {
+        if layout.chunk_size() != self.chunk_size {
             let message = "the module is cut into other chunks by now: begin anew";
             return Err(PullError::Refused(ErrorCode::Changed, message));
         }
-        let layout = Layout::new(module.size, chunk_size)
-            .map_err(|_| PullError::Refused(ErrorCode::UnsupportedArtifact, "the module cannot be cut into chunks"))?;
         if chunks.last().is_some_and(|&last| last >= layout.total()) {
-            return Err(PullError::Refused(
-                ErrorCode::BadRequest,
-                "`chunks` names chunks that the module does not have",
-            ));
+            let message = "`chunks` names chunks that the module does not have";
+            return Err(PullError::Refused(ErrorCode::BadRequest, message));
         }
         let topic = link
             .topics
             .device(&self.device)
             .map_err(|_| PullError::Refused(ErrorCode::BadRequest, "`device` makes too long a topic"))?;
-        let head = Arc::new(ChunkHead { app_name: self.app_name.clone(), digest: module.digest, layout });
-        let publisher = Publisher { link, module, head, audience: Audience::Device(topic), stop };
+        let publisher = Publisher { link, plan: Arc::new(plan), audience: Audience::Device(topic), stop };
         publisher.run(async |intake| feed(&publisher, &chunks, self.format, &intake).await).await?;
         Ok(())
     }
 }
 
 async fn feed(publisher: &Publisher, chunks: &BTreeSet<u32>, format: Format, intake: &Intake) -> Result<(), SendError> {
-    let Publisher { link, module, head, .. } = publisher;
-    let digests = match link.known.get(head) {
-        Some(digests) => digests,
-        None => intake.until_stopped(survey(publisher)).await??,
-    };
+    let Publisher { link, plan, .. } = publisher;
+    let Plan { module, head } = &**plan;
+    let digests = intake.until_stopped(link.known.get_or_survey(&link.registry, module, head)).await??;
     let mut source: Option<ChunkSource> = None;
     let mut next = 0;
     for &index in chunks {
@@ -141,22 +129,10 @@ async fn feed(publisher: &Publisher, chunks: &BTreeSet<u32>, format: Format, int
                 intake.until_stopped(opening).await??
             }
         };
-        intake.put(link, &mut reading, &[format], async |_| ()).await?;
+        intake.put(publisher, &mut reading, &[format], || ()).await?;
         (source, next) = (Some(reading), index + 1);
     }
     Ok(())
-}
-
-/// Reads the whole module once without sending anything, for the digests of its chunks.
-async fn survey(publisher: &Publisher) -> Result<ChunkDigests, SendError> {
-    let Publisher { link, module, head, .. } = publisher;
-    let mut source = ChunkSource::open(&link.registry, module, head.clone()).await?;
-    for _ in 0..head.layout.total() {
-        source.next(&[]).await?;
-    }
-    let digests = source.verified();
-    link.known.put(head, digests.clone());
-    Ok(digests)
 }
 
 #[cfg(test)]

@@ -1,18 +1,50 @@
 //! Which module goes next: pure bookkeeping, with the time as an argument.
+//!
+//! ```text
+//!   ask ──► waits ──► looked at ──► found ──► active ──► rests
+//!           (the registry is asked what it is)  (a pass)  (the next of the same waits so long)
+//! ```
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{progress::Source, seats::Seats};
-use crate::{protocol::Format, registry::Reference};
+use super::{
+    holds::{End, Holds},
+    progress::Source,
+    seats::Seats,
+    turns::AGED,
+};
+use crate::{
+    protocol::{ChunkHead, Format},
+    registry::{Module, Reference},
+};
 
-/// Passes under way at once.
+/// Passes under way at once: those with the least left. Others that have begun rest between two chunks.
 const MAX_ACTIVE: usize = 4;
+
+/// Passes that have begun, those that rest among them.
+const MAX_BEGUN: usize = 16;
+
+/// References that one registry is asked about at once, so that one that does not answer holds up nobody else.
+const MAX_LOOKS: usize = 8;
+
+/// And all registries together.
+const MAX_ALL_LOOKS: usize = 64;
+
+/// How long it stands what a tag was found to mean; a pass that begins later asks again.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// How often to look whether a pass under way waits for the registry while others wait for their turn.
+const STARVING: Duration = Duration::from_secs(1);
 
 /// The longest rest between two passes of the same.
 const MAX_REST: Duration = Duration::from_secs(20);
@@ -36,31 +68,77 @@ pub(super) enum Admission {
     Joined,
     /// It waits for its turn.
     Queued,
+    /// One that waits serves it, but not soon: old devices may keep parts of another module under that name.
+    Held,
     /// Too much is waiting.
     Busy,
 }
 
-/// The number of a pass.
+/// The number of a wish, and of the pass that it becomes: no two are the same.
 pub(super) type PassId = u64;
+
+/// A wish that was taken in.
+#[derive(Debug, Clone)]
+pub(super) struct Ticket {
+    pub(super) id: PassId,
+    pub(super) wish: Wish,
+    /// When it was first asked for.
+    pub(super) since: Instant,
+}
+
+/// What a pass will send.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) module: Module,
+    pub(super) head: Arc<ChunkHead>,
+}
 
 /// A pass under way.
 #[derive(Debug, Clone)]
 pub(super) struct Active {
-    /// Which pass this is: no two are the same.
-    pub(super) id: PassId,
-    pub(super) wish: Wish,
+    pub(super) ticket: Ticket,
+    pub(super) plan: Arc<Plan>,
     pub(super) seats: Seats,
+    /// It waits for the registry: others may go on meanwhile.
+    pub(super) starving: Arc<AtomicBool>,
     pub(super) stop: CancellationToken,
+}
+
+/// How far a pass has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// All chunks are acknowledged.
+    All,
+    /// It was broken off.
+    Part,
+    /// It was broken off because the module is not what its digest says.
+    Corrupt,
+}
+
+/// A wish that waits for its turn.
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    look: Look,
+}
+
+/// How far it is known what a wish means.
+#[derive(Debug)]
+enum Look {
+    Due,
+    UnderWay,
+    Found(Arc<Plan>, Instant),
 }
 
 /// The passes that wait, are under way, or rest.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    waiting: VecDeque<Wish>,
+    waiting: VecDeque<Waiting>,
     active: Vec<Active>,
-    begun: PassId,
+    taken_in: PassId,
     /// Until when a module that was sent is not sent again because somebody asks.
     resting: HashMap<(String, Format), Instant>,
+    holds: Holds,
 }
 
 impl Wish {
@@ -73,76 +151,216 @@ impl Wish {
     fn overlaps(&self, other: &Self) -> bool {
         self.app_name == other.app_name && self.formats.iter().any(|format| other.formats.contains(format))
     }
+
+    fn is_plain(&self) -> bool {
+        self.formats.contains(&Format::Plain)
+    }
+}
+
+impl Active {
+    fn is_starving(&self) -> bool {
+        self.starving.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it has still to send, whole chunks.
+    pub(super) fn left(&self) -> u64 {
+        let layout = self.plan.head.layout;
+        layout.offset(self.seats.left(layout.total()))
+    }
+}
+
+impl Waiting {
+    fn plan(&self) -> Option<&Arc<Plan>> {
+        match &self.look {
+            Look::Found(plan, _) => Some(plan),
+            Look::Due | Look::UnderWay => None,
+        }
+    }
+
+    /// What was found out long ago is asked for anew: the tag may have moved.
+    fn look_again_unless_fresh(&mut self, now: Instant) {
+        let is_tag = self.ticket.wish.reference.digest().is_none();
+        if is_tag && matches!(self.look, Look::Found(_, at) if now - at >= FRESH) {
+            self.look = Look::Due;
+        }
+    }
 }
 
 impl Schedule {
+    /// What an earlier schedule knew of the names that are held.
+    pub(super) fn with_holds(holds: Holds) -> Self {
+        Self { holds, ..Self::default() }
+    }
+
     /// Takes a wish in; at most `capacity` wishes of devices wait.
-    pub(super) fn ask(&mut self, wish: Wish, capacity: usize) -> Admission {
-        let serves = |active: &Active| active.wish.serves(&wish) && !active.stop.is_cancelled();
+    pub(super) fn ask(&mut self, wish: Wish, capacity: usize, now: Instant) -> Admission {
+        let serves = |active: &Active| active.ticket.wish.serves(&wish) && !active.stop.is_cancelled();
         if self.active.iter().any(|active| serves(active) && (!wish.asked || active.seats.join())) {
             return Admission::Joined;
         }
-        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.serves(&wish)) {
-            waiting.asked |= wish.asked;
-            return Admission::Joined;
+        // What is held does not keep others from being served at once.
+        let holds = &self.holds;
+        let held = |waiting: &Waiting| held_until(holds, waiting, now).is_some();
+        let serves = |waiting: &&mut Waiting| {
+            waiting.ticket.wish.serves(&wish) && (waiting.ticket.wish.formats == wish.formats || !held(waiting))
+        };
+        if let Some(waiting) = self.waiting.iter_mut().find(serves) {
+            waiting.ticket.wish.asked |= wish.asked;
+            if !held(waiting) {
+                return Admission::Joined;
+            }
+            // The tag may mean by now what is not held.
+            waiting.look_again_unless_fresh(now);
+            return Admission::Held;
         }
-        let requested = self.waiting.iter().filter(|waiting| waiting.source == Source::Requested).count();
-        if wish.source == Source::Requested && requested >= capacity {
+        let requested = |waiting: &&Waiting| waiting.ticket.wish.source == Source::Requested;
+        if wish.source == Source::Requested && self.waiting.iter().filter(requested).count() >= capacity {
             return Admission::Busy;
         }
-        self.waiting.push_back(wish);
+        self.taken_in += 1;
+        let ticket = Ticket { id: self.taken_in, wish, since: now };
+        self.waiting.push_back(Waiting { ticket, look: Look::Due });
         Admission::Queued
     }
 
-    /// Begins the next pass, if there is one whose turn it is.
-    pub(super) fn begin(&mut self, now: Instant, stop: &CancellationToken) -> Option<Active> {
+    /// The next wish that the registry is to be asked about; [`Self::found`] or [`Self::take`] ends that.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Ticket> {
         self.resting.retain(|_, until| *until > now);
-        if self.active.len() >= MAX_ACTIVE {
+        let under_way = || {
+            let looks = self.waiting.iter().filter(|waiting| matches!(waiting.look, Look::UnderWay));
+            looks.map(|waiting| waiting.ticket.wish.reference.host())
+        };
+        if under_way().count() >= MAX_ALL_LOOKS {
             return None;
         }
-        let next = self.waiting.iter().position(|wish| {
-            self.rests_until(wish).is_none() && !self.active.iter().any(|active| active.wish.overlaps(wish))
+        let next = self.waiting.iter().position(|Waiting { ticket: Ticket { wish, .. }, look }| {
+            let is_asked = || under_way().filter(|host| *host == wish.reference.host()).count();
+            matches!(look, Look::Due) && self.may_begin(wish) && is_asked() < MAX_LOOKS
         })?;
-        let wish = self.waiting.remove(next)?;
-        self.begun += 1;
-        let active = Active { id: self.begun, wish, seats: Seats::default(), stop: stop.child_token() };
-        if active.wish.asked {
+        let waiting = self.waiting.get_mut(next)?;
+        waiting.look = Look::UnderWay;
+        Some(waiting.ticket.clone())
+    }
+
+    /// It is known what a wish means; says whether a device has to wait because it is held.
+    pub(super) fn found(&mut self, id: PassId, plan: Plan, now: Instant) -> bool {
+        let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.ticket.id == id) else { return false };
+        waiting.look = Look::Found(Arc::new(plan), now);
+        waiting.ticket.wish.asked && held_until(&self.holds, waiting, now).is_some()
+    }
+
+    /// Whether a device wants what waits here, whoever declared it.
+    pub(super) fn is_asked(&self, id: PassId) -> bool {
+        self.waiting.iter().any(|waiting| waiting.ticket.id == id && waiting.ticket.wish.asked)
+    }
+
+    /// Takes a wish out, if it still waits.
+    pub(super) fn take(&mut self, id: PassId) -> Option<Ticket> {
+        let index = self.waiting.iter().position(|waiting| waiting.ticket.id == id)?;
+        self.waiting.remove(index).map(|waiting| waiting.ticket)
+    }
+
+    /// Begins the next pass, if there is one whose turn it is.
+    ///
+    /// The shortest goes first, or the oldest where that has waited long. While [`MAX_ACTIVE`] are under way, one that is
+    /// shorter than what is left of some of them goes before these.
+    pub(super) fn begin(&mut self, now: Instant, stop: &CancellationToken) -> Option<Active> {
+        if self.active.len() >= MAX_BEGUN {
+            return None;
+        }
+        let index = self.next(now)?;
+        let waiting = self.waiting.get_mut(index)?;
+        waiting.look_again_unless_fresh(now);
+        let plan = waiting.plan()?.clone();
+        let Waiting { ticket, .. } = self.waiting.remove(index)?;
+        let (seats, starving) = (Seats::default(), Arc::default());
+        let active = Active { ticket, plan, seats, starving, stop: stop.child_token() };
+        if active.ticket.wish.asked {
             active.seats.join();
+        }
+        if active.ticket.wish.is_plain() {
+            self.holds.begin(&active.plan.head, now);
         }
         self.active.push(active.clone());
         Some(active)
     }
 
-    /// A pass has ended; what it said is not said again for a `rest`, because a device asks.
-    pub(super) fn end(&mut self, pass: &Active, rest: Duration, now: Instant) {
-        self.active.retain(|active| active.id != pass.id);
-        let Wish { app_name, formats, .. } = &pass.wish;
+    fn next(&self, now: Instant) -> Option<usize> {
+        let ready = || {
+            self.waiting.iter().enumerate().filter_map(|(index, waiting)| {
+                let plan = waiting.plan()?;
+                let held = held_until(&self.holds, waiting, now).is_some();
+                (!held && self.may_begin(&waiting.ticket.wish)).then_some((
+                    index,
+                    plan.module.size,
+                    waiting.ticket.since,
+                ))
+            })
+        };
+        let (shortest, size, _) = ready().min_by_key(|(_, size, since)| (*size, *since))?;
+        let fed = || self.active.iter().filter(|active| !active.is_starving());
+        if fed().count() < MAX_ACTIVE {
+            let oldest = ready().min_by_key(|(.., since)| *since).filter(|(.., since)| now - *since >= AGED);
+            return Some(oldest.map_or(shortest, |(oldest, ..)| oldest));
+        }
+        let shorter = fed().filter(|active| active.left() <= size).count();
+        (shorter < MAX_ACTIVE).then_some(shortest)
+    }
+
+    /// A pass has ended, or a wish was not worth one; what it said is not said again for a `rest`, because a device asks.
+    pub(super) fn end(&mut self, ticket: &Ticket, rest: Duration, now: Instant) {
+        self.active.retain(|active| active.ticket.id != ticket.id);
+        let Wish { app_name, formats, .. } = &ticket.wish;
         let until = now + rest.min(MAX_REST);
         self.resting.extend(formats.iter().map(|&format| ((app_name.clone(), format), until)));
     }
 
-    /// What devices have asked for and still wait for.
-    pub(super) fn take_asked(&mut self) -> Vec<Wish> {
-        self.waiting.drain(..).filter(|wish| wish.asked).collect()
+    /// What a pass has left behind at old devices: it has sent all of its chunks, or some, or some that were corrupt.
+    pub(super) fn note_parts(&mut self, pass: &Active, sent: Sent, now: Instant) {
+        if pass.ticket.wish.is_plain() {
+            let end = match sent {
+                // Though it may have sent nothing itself: an earlier one has.
+                Sent::Corrupt => End::Corrupt,
+                Sent::Part if pass.seats.sent() == 0 => End::Clean,
+                Sent::All if !pass.seats.went_round() => End::Clean,
+                Sent::All | Sent::Part => End::Ragged,
+            };
+            self.holds.end(&pass.ticket.wish.app_name, end, now);
+        }
     }
 
-    /// When a wish that waits has rested enough.
-    pub(super) fn wake_at(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|wish| self.rests_until(wish)).min()
+    /// What devices have asked for and still wait for, and the names that are held.
+    pub(super) fn close(&mut self) -> (Vec<Wish>, Holds) {
+        let waiting = self.waiting.drain(..).map(|waiting| waiting.ticket.wish);
+        (waiting.filter(|wish| wish.asked).collect(), std::mem::take(&mut self.holds))
+    }
+
+    /// When a wish that waits has rested enough, is held no more, or may overtake a pass that waits for the registry.
+    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let until = |waiting: &Waiting| {
+            let until = self.rests_until(&waiting.ticket.wish).or_else(|| held_until(&self.holds, waiting, now));
+            until.or_else(|| self.active.iter().any(Active::is_starving).then_some(now + STARVING))
+        };
+        self.waiting.iter().filter_map(until).min()
     }
 
     /// Calls off what was declared and is no more; what devices asked for goes on.
     pub(super) fn withdraw(&mut self, declared: impl Fn(&Wish) -> bool) {
         let gone = |wish: &Wish| wish.source == Source::Declared && !declared(wish);
-        self.waiting.retain(|wish| wish.asked || !gone(wish));
-        for wish in self.waiting.iter_mut().filter(|wish| gone(wish)) {
-            wish.source = Source::Requested;
+        self.waiting.retain(|waiting| waiting.ticket.wish.asked || !gone(&waiting.ticket.wish));
+        for waiting in self.waiting.iter_mut().filter(|waiting| gone(&waiting.ticket.wish)) {
+            waiting.ticket.wish.source = Source::Requested;
         }
         for active in &self.active {
-            if gone(&active.wish) && !active.seats.is_taken() {
+            if gone(&active.ticket.wish) && !active.seats.is_taken() {
                 active.stop.cancel();
             }
         }
+    }
+
+    /// Whether nothing that was said, or is being said, keeps this from being said now.
+    fn may_begin(&self, wish: &Wish) -> bool {
+        self.rests_until(wish).is_none() && !self.active.iter().any(|active| active.ticket.wish.overlaps(wish))
     }
 
     /// Until when a device's wish has to wait because the same was just sent; a declared artifact never has to.
@@ -154,147 +372,11 @@ impl Schedule {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wish(app_name: &str, source: Source, formats: &[Format]) -> Wish {
-        let reference = Reference::parse(app_name, "registry.example").unwrap();
-        let asked = source == Source::Requested;
-        Wish { app_name: app_name.to_owned(), reference, formats: formats.to_vec(), source, asked }
-    }
-
-    fn requested(app_name: &str) -> Wish {
-        wish(app_name, Source::Requested, &[Format::Full])
-    }
-
-    fn begin(schedule: &mut Schedule) -> Option<Active> {
-        schedule.begin(Instant::now(), &CancellationToken::new())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_same_wish_twice_is_one_pass() {
-        let mut schedule = Schedule::default();
-        assert_eq!(schedule.ask(requested("a"), 10), Admission::Queued);
-        assert_eq!(schedule.ask(requested("a"), 10), Admission::Joined);
-        let active = begin(&mut schedule).unwrap();
-        assert_eq!(schedule.ask(requested("a"), 10), Admission::Joined);
-        assert!(begin(&mut schedule).is_none());
-        active.seats.close();
-        assert_eq!(schedule.ask(requested("a"), 10), Admission::Queued);
-        assert!(begin(&mut schedule).is_none(), "not beside the first one");
-        schedule.end(&active, Duration::ZERO, Instant::now());
-        assert!(begin(&mut schedule).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_plain_wish_is_not_served_by_a_full_pass() {
-        let mut schedule = Schedule::default();
-        schedule.ask(requested("a"), 10);
-        begin(&mut schedule).unwrap();
-        schedule.ask(wish("a", Source::Requested, &[Format::Plain]), 10);
-        assert_eq!(begin(&mut schedule).unwrap().wish.formats, [Format::Plain]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn four_passes_are_under_way_at_most() {
-        let mut schedule = Schedule::default();
-        for i in 0..6 {
-            schedule.ask(requested(&format!("a{i}")), 10);
-        }
-        let mut active: Vec<_> = std::iter::from_fn(|| begin(&mut schedule)).collect();
-        assert_eq!(active.len(), MAX_ACTIVE);
-        schedule.end(&active.remove(2), Duration::ZERO, Instant::now());
-        assert_eq!(begin(&mut schedule).unwrap().wish.app_name, "a4");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn devices_find_a_full_queue_busy_and_declared_artifacts_do_not() {
-        let mut schedule = Schedule::default();
-        schedule.ask(requested("a"), 1);
-        assert_eq!(schedule.ask(requested("b"), 1), Admission::Busy);
-        assert_eq!(schedule.ask(wish("c", Source::Declared, &[Format::Full]), 1), Admission::Queued);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_just_sent_rests_as_long_as_it_took_and_at_most_twenty_seconds() {
-        for (took, rest) in [(3, 3), (60, 20)] {
-            let mut schedule = Schedule::default();
-            schedule.ask(requested("a"), 10);
-            let active = begin(&mut schedule).unwrap();
-            active.seats.close();
-            schedule.end(&active, Duration::from_secs(took), Instant::now());
-            schedule.ask(requested("a"), 10);
-            assert_eq!(schedule.ask(requested("a"), 10), Admission::Joined);
-            assert!(begin(&mut schedule).is_none());
-            assert_eq!(schedule.wake_at(), Some(Instant::now() + Duration::from_secs(rest)));
-            tokio::time::advance(Duration::from_secs(rest)).await;
-            assert!(begin(&mut schedule).is_some());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_declared_artifact_that_moved_does_not_wait_for_the_rest() {
-        let mut schedule = Schedule::default();
-        let declared = wish("a", Source::Declared, &[Format::Full]);
-        schedule.ask(declared.clone(), 10);
-        let active = begin(&mut schedule).unwrap();
-        schedule.end(&active, Duration::from_secs(5), Instant::now());
-        schedule.ask(declared, 10);
-        assert!(begin(&mut schedule).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_declared_no_more_is_called_off_unless_a_device_joined() {
-        let mut schedule = Schedule::default();
-        for name in ["a", "b", "c"] {
-            schedule.ask(wish(name, Source::Declared, &[Format::Full]), 10);
-        }
-        let (a, b) = (begin(&mut schedule).unwrap(), begin(&mut schedule).unwrap());
-        schedule.ask(requested("b"), 10);
-        schedule.withdraw(|_| false);
-        assert!(a.stop.is_cancelled());
-        assert!(!b.stop.is_cancelled());
-        assert!(begin(&mut schedule).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_device_that_joins_a_declared_artifact_in_the_queue_has_a_seat() {
-        let mut schedule = Schedule::default();
-        schedule.ask(wish("a", Source::Declared, &[Format::Full]), 10);
-        assert_eq!(schedule.ask(requested("a"), 10), Admission::Joined);
-        assert!(!begin(&mut schedule).unwrap().seats.close_if_empty(), "it is served even where nothing has changed");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_device_waits_on_where_what_it_joined_is_withdrawn() {
-        let mut schedule = Schedule::default();
-        schedule.ask(wish("a", Source::Declared, &[Format::Full]), 10);
-        schedule.ask(requested("a"), 10);
-        schedule.withdraw(|_| false);
-        assert_eq!(begin(&mut schedule).unwrap().wish.source, Source::Requested);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pass_that_was_called_off_is_joined_by_nobody() {
-        let mut schedule = Schedule::default();
-        let declared = wish("a", Source::Declared, &[Format::Full]);
-        schedule.ask(declared.clone(), 10);
-        let active = begin(&mut schedule).unwrap();
-        schedule.withdraw(|_| false);
-        assert_eq!(schedule.ask(declared, 10), Admission::Queued);
-        assert_eq!(schedule.ask(requested("a"), 10), Admission::Joined, "the one that waits");
-        assert!(begin(&mut schedule).is_none(), "not beside the one that ends");
-        schedule.end(&active, Duration::ZERO, Instant::now());
-        assert!(begin(&mut schedule).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn declared_artifacts_take_no_place_of_devices() {
-        let mut schedule = Schedule::default();
-        for name in ["a", "b"] {
-            schedule.ask(wish(name, Source::Declared, &[Format::Full]), 1);
-        }
-        assert_eq!(schedule.ask(requested("c"), 1), Admission::Queued);
-    }
+/// Until when a wish is held; `None` where it is not, as far as it is known what it means.
+fn held_until(holds: &Holds, waiting: &Waiting, now: Instant) -> Option<Instant> {
+    let plan = waiting.plan().filter(|_| waiting.ticket.wish.is_plain())?;
+    holds.held(&plan.head, now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,8 @@ struct State {
     sent: u32,
     /// Chunks that the second round sends again: the first so many.
     again: u32,
+    /// Those of them that are on their way or gone.
+    sent_again: u32,
     /// Somebody asked, or asked again.
     joined: bool,
     closed: bool,
@@ -37,6 +39,11 @@ impl Seats {
         self.lock().sent += 1;
     }
 
+    /// The next chunk of the second round is on its way.
+    pub(super) fn send_again(&self) {
+        self.lock().sent_again += 1;
+    }
+
     /// Ends the first round: returns how many chunks the second one sends again.
     pub(super) fn close(&self) -> u32 {
         let mut state = self.lock();
@@ -44,11 +51,20 @@ impl Seats {
         state.again
     }
 
-    /// Ends the pass before it began, unless somebody has joined; says whether it did.
-    pub(super) fn close_if_empty(&self) -> bool {
-        let mut state = self.lock();
-        state.closed = !state.joined;
-        state.closed
+    /// Chunks of the first round that are on their way or gone.
+    pub(super) fn sent(&self) -> u32 {
+        self.lock().sent
+    }
+
+    /// Chunks that are still to be sent, in both rounds, of a module of `total`.
+    pub(super) fn left(&self, total: u32) -> u32 {
+        let state = self.lock();
+        total.saturating_sub(state.sent) + state.again.saturating_sub(state.sent_again)
+    }
+
+    /// Whether somebody joined who makes a second round necessary.
+    pub(super) fn went_round(&self) -> bool {
+        self.lock().again > 0
     }
 
     /// Whether somebody has joined.
@@ -97,11 +113,19 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_that_somebody_joined_is_not_called_off() {
-        let seats = Seats::default();
+    fn both_rounds_count_as_what_is_left() {
+        let seats = sent(3);
         seats.join();
-        assert!(!seats.close_if_empty());
-        assert!(seats.join());
-        assert!(Seats::default().close_if_empty());
+        assert_eq!(seats.left(10), 7 + 3);
+        (0..7).for_each(|_| seats.send());
+        seats.close();
+        seats.send_again();
+        assert_eq!(seats.left(10), 2);
+    }
+
+    #[test]
+    fn a_round_for_nobody_is_no_round() {
+        let seats = sent(3);
+        assert_eq!((seats.close(), seats.went_round()), (0, false));
     }
 }

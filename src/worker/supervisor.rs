@@ -23,10 +23,10 @@ pub(super) async fn supervise(
     tracker: Tracker,
     mut stop: oneshot::Receiver<SessionEnd>,
 ) {
-    let mut legacy = Legacy::default();
+    let mut legacy = Legacy::of(&config.borrow());
     loop {
         let current = config.borrow_and_update().clone();
-        let opened = Channel::open(current.clone(), tracker.clone(), std::mem::take(&mut legacy));
+        let opened = Channel::open(current.clone(), tracker.clone(), &mut legacy);
         let closed = match opened {
             Ok(mut channel) => {
                 let closed = serve(&mut channel, &mut config, &mut stop).await;

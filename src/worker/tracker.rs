@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals},
-    schedule::{Active, PassId},
+    schedule::{PassId, Ticket},
 };
 use crate::{
     digest::Digest,
@@ -93,10 +93,10 @@ impl Tracker {
         });
     }
 
-    /// What the registry said.
-    pub(super) fn registry<T>(&self, answer: &Result<T, RegistryError>) {
-        let state = match answer {
-            Err(
+    /// The registry has answered, well or not.
+    pub(super) fn registry(&self, error: Option<&RegistryError>) {
+        let state = match error {
+            Some(
                 error @ (RegistryError::Unavailable { .. }
                 | RegistryError::InvalidResponse { .. }
                 | RegistryError::Unauthorized { .. }
@@ -120,7 +120,7 @@ impl Tracker {
     }
 
     /// The chunks of a pass are on their way; `target` where it says all that was declared.
-    pub(super) fn streaming(&self, pass: &Active, head: &ChunkHead, target: Option<&str>) {
+    pub(super) fn streaming(&self, pass: &Ticket, head: &ChunkHead, target: Option<&str>) {
         let reference = &pass.wish.reference;
         {
             let mut shown = self.shown();
@@ -152,6 +152,28 @@ impl Tracker {
         self.update(Progress::forget_old_requests);
     }
 
+    /// Something holds a pass up that will pass.
+    pub(super) fn held_up(&self, reference: &Reference, pass: PassId, failure: Failure) {
+        let reference = reference.to_string();
+        if self.shown().get(&reference) == Some(&pass) {
+            self.update(|progress| {
+                if let Some(artifact) = progress.artifacts.get_mut(&reference) {
+                    artifact.failure = Some(failure);
+                }
+            });
+        }
+    }
+
+    /// Whether the broker has denied notices on `topic`.
+    pub(super) fn is_denied(&self, topic: &str) -> bool {
+        self.progress.borrow().denied_notices.contains(topic)
+    }
+
+    /// The broker denies notices on `topic`; says whether that is news.
+    pub(super) fn denied(&self, topic: &str) -> bool {
+        self.progress.send_if_modified(|progress| progress.denied_notices.insert(topic.to_owned()))
+    }
+
     /// The broker has acknowledged a chunk of `len` bytes; `pass` where it counts as one of that pass.
     pub(super) fn acknowledged(&self, reference: &Reference, pass: Option<PassId>, len: usize, no_subscribers: bool) {
         let reference = reference.to_string();
@@ -159,15 +181,19 @@ impl Tracker {
         self.progress.send_modify(|progress| {
             progress.totals.chunks += 1;
             progress.totals.bytes += len as u64;
-            if let Some(artifact) = progress.artifacts.get_mut(&reference).filter(|_| counts) {
+            let Some(artifact) = progress.artifacts.get_mut(&reference) else { return };
+            if counts {
                 artifact.published += 1;
                 artifact.no_subscribers = no_subscribers;
+                artifact.failure = None;
+            } else if !no_subscribers {
+                artifact.no_subscribers = false;
             }
         });
     }
 
     /// All chunks of a pass are acknowledged; `target` where that is all that was declared.
-    pub(super) fn published(&self, pass: &Active, target: Option<&str>) {
+    pub(super) fn published(&self, pass: &Ticket, target: Option<&str>) {
         let speaks = self.leave(pass);
         self.both_mut(&pass.wish.reference, &pass.wish.app_name, |artifact, totals| {
             totals.completed += 1;
@@ -184,8 +210,8 @@ impl Tracker {
         });
     }
 
-    /// A pass did not work. What was published before stays so, with a word on why it could not be looked at.
-    pub(super) fn failed(&self, pass: &Active, failure: Failure) {
+    /// A pass did not work, or did not come about. What was published before stays so, with a word on why it could not be looked at.
+    pub(super) fn failed(&self, pass: &Ticket, failure: Failure) {
         let speaks = self.leave(pass);
         self.both_mut(&pass.wish.reference, &pass.wish.app_name, |artifact, totals| {
             totals.failed += 1;
@@ -197,7 +223,7 @@ impl Tracker {
     }
 
     /// A pass was broken off by our own doing; what it was about waits again, if somebody does.
-    pub(super) fn broken_off(&self, pass: &Active) {
+    pub(super) fn broken_off(&self, pass: &Ticket) {
         if !self.leave(pass) {
             return;
         }
@@ -224,12 +250,13 @@ impl Tracker {
         self.update(|progress| {
             if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string()) {
                 artifact.receipts = artifact.receipts.saturating_add(1);
+                artifact.no_subscribers = false;
             }
         });
     }
 
     /// A pass has ended; says whether its artifact's entry is its own to change.
-    fn leave(&self, pass: &Active) -> bool {
+    fn leave(&self, pass: &Ticket) -> bool {
         let (mut shown, reference) = (self.shown(), pass.wish.reference.to_string());
         match shown.get(&reference) {
             Some(&id) if id != pass.id => false,

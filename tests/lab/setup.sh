@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
 # usage: setup.sh test|demo|lint...
-#   demo  the servers that tests and demo talk to, from Debian's packages, and Kubernetes from its Go module; a module of
-#         some size, and the tool that pushes it
-#   test  the servers, and brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its Go module
+#   demo  the servers that tests and demo talk to, and a tool that pushes to registries: from Debian's packages, and
+#         Kubernetes and oras from their Go modules; and a module of some size
+#   test  the servers and the tools, and brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
+#         Go module
 #   lint  the checkers
 
 # shellcheck source=tests/lab/lib.sh
@@ -96,15 +97,13 @@ for purpose; do
   case $purpose in
     test | demo)
       packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
-        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils
+        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils skopeo=skopeo
       build_kubernetes
+      build_oras
+      [[ $purpose != demo ]] || get_esbuild
       if [[ $purpose == test ]]; then
         packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server
         build_mochi
-      fi
-      if [[ $purpose == demo ]]; then
-        build_oras
-        get_esbuild
       fi
       ;;
     lint)

@@ -1,4 +1,4 @@
-//! What becomes of a transfer that has ended.
+//! What becomes of what has ended: a look at the registry, a pass, an answer to a pull.
 
 use std::time::Duration;
 
@@ -9,14 +9,16 @@ use tokio::{
 
 use super::{
     super::{
-        delivery::Outcome,
         notices,
-        progress::{Failure, FailureReason},
+        progress::{Failure, FailureReason, Source},
+        publisher::SendError,
         pull::{Pull, PullError},
-        schedule::{Active, Wish},
+        schedule::{Active, Plan, Sent, Ticket, Wish},
     },
     Channel, Ended,
+    hearing::HELD,
 };
+use crate::{protocol::ErrorCode, registry::RegistryError};
 
 /// The least that a pass rests that has failed, so that requests for what cannot be had cost little.
 const MIN_REST: Duration = Duration::from_secs(1);
@@ -25,9 +27,14 @@ impl Channel {
     /// A task has ended; returns what a device asked for and did not get, for our own doing.
     pub(super) fn ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) -> Option<Wish> {
         match ended {
-            Ok((id, Ended::Delivery(outcome, took))) => {
+            Ok((id, Ended::Look(looked))) => {
+                let ticket = self.looks.remove(&id)?;
+                self.looked(&ticket, looked);
+                None
+            }
+            Ok((id, Ended::Pass(sent, took))) => {
                 let pass = self.passes.remove(&id)?;
-                self.delivered(&pass, outcome, took)
+                self.passed(&pass, sent, took)
             }
             Ok((_, Ended::Pull(pull, result))) => {
                 self.pulling -= 1;
@@ -35,62 +42,127 @@ impl Channel {
                 None
             }
             Err(error) => {
-                tracing::error!(%error, "a transfer broke down");
-                match self.passes.remove(&error.id()) {
-                    Some(pass) => {
-                        let message = format!("{} cannot be sent: please report this defect", pass.wish.reference);
-                        self.delivered(&pass, Outcome::Uncut(message), Duration::ZERO)
-                    }
-                    None => {
-                        self.pulling -= 1;
-                        None
-                    }
+                self.broke_down(&error);
+                None
+            }
+        }
+    }
+
+    /// The registry has said what a wish means, or has not.
+    fn looked(&mut self, ticket: &Ticket, looked: Result<Plan, SendError>) {
+        let tracker = &self.link.tracker;
+        // A device must not be able to unsettle the channel by what it asks for: that is said of the artifact alone.
+        match &looked {
+            Ok(_) => tracker.registry(None),
+            Err(SendError::Registry(error)) if ticket.wish.source == Source::Declared => tracker.registry(Some(error)),
+            Err(_) => {}
+        }
+        match looked {
+            Ok(plan) if self.is_published(ticket, &plan) => self.unchanged(ticket),
+            Ok(plan) => {
+                if self.schedule.found(ticket.id, plan, Instant::now()) {
+                    self.refuse(&ticket.wish.app_name, None, ErrorCode::Busy, HELD);
+                }
+            }
+            // It still waits, and goes to the next channel.
+            Err(SendError::Stopped) => {}
+            Err(error) => {
+                // Whoever joined meanwhile is told too, and what was withdrawn is nobody's business any more.
+                if let Some(ticket) = self.schedule.take(ticket.id)
+                    && let Some(failure) = error.failure()
+                {
+                    self.failed(&ticket, failure, MIN_REST, ticket.wish.asked);
                 }
             }
         }
     }
 
-    fn delivered(&mut self, pass: &Active, outcome: Outcome, took: Duration) -> Option<Wish> {
-        let (now, tracker) = (Instant::now(), &self.link.tracker);
-        let Wish { reference, app_name, .. } = &pass.wish;
-        let failure = match outcome {
-            Outcome::Sent => {
-                self.schedule.end(pass, took, now);
+    /// Whether nobody asked for it, and it is what was published there already.
+    fn is_published(&mut self, ticket: &Ticket, plan: &Plan) -> bool {
+        let target = self.target(&ticket.wish);
+        let known = self.link.tracker.artifact(&ticket.wish.reference);
+        !self.schedule.is_asked(ticket.id)
+            && known.is_some_and(|artifact| {
+                artifact.completed.is_some()
+                    && artifact.digest == Some(plan.module.digest)
+                    && target.is_some_and(|target| artifact.target == target)
+            })
+    }
+
+    fn unchanged(&mut self, ticket: &Ticket) {
+        let (Wish { reference, app_name, .. }, now) = (&ticket.wish, Instant::now());
+        self.schedule.take(ticket.id);
+        self.link.tracker.unchanged(reference, app_name);
+        self.declared.seen(app_name, now);
+        self.settle();
+    }
+
+    /// A pass has ended.
+    fn passed(&mut self, pass: &Active, sent: Result<(), SendError>, took: Duration) -> Option<Wish> {
+        let (now, ticket) = (Instant::now(), &pass.ticket);
+        let Wish { reference, app_name, .. } = &ticket.wish;
+        let extent = match &sent {
+            Ok(()) => Sent::All,
+            Err(SendError::Registry(RegistryError::DigestMismatch { .. })) => Sent::Corrupt,
+            Err(_) => Sent::Part,
+        };
+        self.schedule.note_parts(pass, extent, now);
+        let failure = match sent {
+            Ok(()) => {
+                self.schedule.end(ticket, took, now);
                 tracing::info!(%reference, seconds = took.as_secs_f64(), "published");
-                let target = self.target(&pass.wish);
-                tracker.published(pass, target.as_deref());
+                let target = self.target(&ticket.wish);
+                self.link.tracker.published(ticket, target.as_deref());
                 if target.is_some() {
                     self.declared.seen(app_name, now);
                 }
                 self.settle();
                 return None;
             }
-            Outcome::Unchanged => {
-                self.schedule.end(pass, Duration::ZERO, now);
-                self.declared.seen(app_name, now);
-                self.settle();
-                return None;
+            Err(error) => error.failure().filter(|_| !self.is_cut_otherwise(pass)),
+        };
+        match failure {
+            Some(failure) => {
+                self.failed(ticket, failure, took.max(MIN_REST), pass.seats.is_taken());
+                None
             }
-            Outcome::Uncut(message) => Some(Failure { reason: FailureReason::UnsupportedArtifact, message }),
-            Outcome::Failed(error) => error.failure(),
-        };
-        let Some(failure) = failure else {
-            self.schedule.end(pass, Duration::ZERO, now);
-            tracker.broken_off(pass);
-            self.declared.look_again(app_name, now);
-            return pass.seats.is_taken().then(|| pass.wish.clone());
-        };
-        self.schedule.end(pass, took.max(MIN_REST), now);
+            None => {
+                self.schedule.end(ticket, Duration::ZERO, now);
+                self.link.tracker.broken_off(ticket);
+                self.declared.look_again(app_name, now);
+                pass.seats.is_taken().then(|| ticket.wish.clone()).and_then(|wish| self.begin_anew(wish))
+            }
+        }
+    }
+
+    /// Whether the broker that we are connected to by now takes only smaller chunks than those of the pass.
+    fn is_cut_otherwise(&self, pass: &Active) -> bool {
+        let head = &pass.plan.head;
+        self.link.chunk_size(&head.app_name).is_ok_and(|size| size.get() < head.layout.chunk_size())
+    }
+
+    /// What was broken off is asked for again, here or, where this channel ends, on the next one.
+    fn begin_anew(&mut self, wish: Wish) -> Option<Wish> {
+        if self.stop.is_cancelled() {
+            return Some(wish);
+        }
+        self.ask_again(wish);
+        None
+    }
+
+    /// A wish came to nothing; `awaited` where a device waits for it.
+    fn failed(&mut self, ticket: &Ticket, failure: Failure, rest: Duration, awaited: bool) {
+        let (Wish { reference, app_name, .. }, now) = (&ticket.wish, Instant::now());
+        self.schedule.end(ticket, rest, now);
         tracing::warn!(%reference, reason = ?failure.reason, "{}", failure.message);
         let (code, message) = notices::for_device(&failure);
-        let published = tracker.artifact(reference).is_some_and(|artifact| artifact.completed.is_some());
-        tracker.failed(pass, failure);
+        let published = self.link.tracker.artifact(reference).is_some_and(|artifact| artifact.completed.is_some());
+        self.link.tracker.failed(ticket, failure);
         self.declared.failed(app_name, now, fastrand::f64());
         // A look at a tag that comes to nothing is nobody's business where the module is out.
-        if pass.seats.is_taken() || !published {
+        if awaited || !published {
             self.refuse(app_name, None, code, message);
         }
-        None
     }
 
     /// A pull has ended.
@@ -107,5 +179,23 @@ impl Channel {
             },
         };
         self.refuse(&pull.app_name, Some(pull.device.clone()), code, message);
+    }
+
+    /// A task has panicked.
+    fn broke_down(&mut self, error: &JoinError) {
+        tracing::error!(%error, "a transfer broke down");
+        let pass = self.passes.remove(&error.id());
+        if let Some(pass) = &pass {
+            self.schedule.note_parts(pass, Sent::Part, Instant::now());
+        }
+        let look = self.looks.remove(&error.id()).inspect(|ticket| drop(self.schedule.take(ticket.id)));
+        match pass.map(|pass| pass.ticket).or(look) {
+            Some(ticket) => {
+                let message = format!("{} cannot be sent: please report this defect", ticket.wish.reference);
+                let failure = Failure { reason: FailureReason::UnsupportedArtifact, message };
+                self.failed(&ticket, failure, MIN_REST, true);
+            }
+            None => self.pulling -= 1,
+        }
     }
 }

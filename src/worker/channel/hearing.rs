@@ -21,6 +21,9 @@ use crate::{
     registry::Reference,
 };
 
+/// What a device hears that has to wait because others may keep parts of another module under that name.
+pub(super) const HELD: &str = "another version was said under this name just now, and devices may keep parts of it: this one follows within six minutes";
+
 /// Why a request is not served, for the device that made it.
 struct Refusal {
     code: ErrorCode,
@@ -31,6 +34,10 @@ impl Refusal {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+}
+
+fn busy() -> Refusal {
+    Refusal::new(ErrorCode::Busy, "too much is waiting: ask again later")
 }
 
 impl Channel {
@@ -91,15 +98,20 @@ impl Channel {
             Some(_) => Format::Full,
         };
         tracing::debug!(%reference, ?format, "asked for");
-        let taken = match request.full.as_ref().and_then(|full| full.missing.as_ref()) {
+        match request.full.as_ref().and_then(|full| full.missing.as_ref()) {
             Some(missing) => self.pull(request, missing, reference, format),
             None => self.wish(request, &reference, format),
-        };
-        if taken { Ok(()) } else { Err(Refusal::new(ErrorCode::Busy, "too much is waiting: ask again later")) }
+        }
     }
 
-    /// Chunks by number; `false` where too much is waiting.
-    fn pull(&mut self, request: &Request, missing: &Missing, reference: Reference, format: Format) -> bool {
+    /// Chunks by number.
+    fn pull(
+        &mut self,
+        request: &Request,
+        missing: &Missing,
+        reference: Reference,
+        format: Format,
+    ) -> Result<(), Refusal> {
         let capacity = self.config.queue;
         let pull = Pull {
             device: missing.device.clone(),
@@ -109,11 +121,12 @@ impl Channel {
             chunk_size: missing.chunk_size,
             format,
         };
-        self.pulling < capacity && self.pulls.ask(pull, missing, capacity, Instant::now())
+        let taken = self.pulling < capacity && self.pulls.ask(pull, missing, capacity, Instant::now());
+        if taken { Ok(()) } else { Err(busy()) }
     }
 
-    /// A whole module; `false` where too much is waiting.
-    fn wish(&mut self, request: &Request, reference: &Reference, format: Format) -> bool {
+    /// A whole module.
+    fn wish(&mut self, request: &Request, reference: &Reference, format: Format) -> Result<(), Refusal> {
         let wish = Wish {
             app_name: request.app_name.clone(),
             reference: reference.clone(),
@@ -121,11 +134,16 @@ impl Channel {
             source: Source::Requested,
             asked: true,
         };
-        let admission = self.schedule.ask(wish, self.config.queue);
-        if admission == Admission::Queued {
-            self.link.tracker.pending(reference, &request.app_name);
+        let admission = self.schedule.ask(wish, self.config.queue, Instant::now());
+        match admission {
+            Admission::Queued => {
+                self.link.tracker.pending(reference, &request.app_name);
+                Ok(())
+            }
+            Admission::Joined => Ok(()),
+            Admission::Held => Err(Refusal::new(ErrorCode::Busy, HELD)),
+            Admission::Busy => Err(busy()),
         }
-        admission != Admission::Busy
     }
 
     /// What a device asked for before the channel was opened anew.
@@ -133,7 +151,7 @@ impl Channel {
         if self.config.requests.as_ref().is_some_and(|allow| allow.allows(&wish.reference)) {
             self.link.tracker.pending(&wish.reference, &wish.app_name);
             (wish.source, wish.asked) = (Source::Requested, true);
-            self.schedule.ask(wish, usize::MAX);
+            self.schedule.ask(wish, usize::MAX, Instant::now());
         }
     }
 

@@ -70,6 +70,8 @@ impl Channel {
                 credentials: Credentials::Anonymous,
                 tls: TlsOptions::default(),
                 max_module_size: 1 << 30,
+                timeout: RegistryOptions::DEFAULT_TIMEOUT,
+                cache: None,
             },
             prefix: prefix.clone(),
             artifacts: Vec::new(),
@@ -77,6 +79,7 @@ impl Channel {
             chunk_size: ChunkSize::new(u32::try_from(CHUNK).unwrap()).unwrap(),
             pace: None,
             queue: 16,
+            notes: None,
         }
     }
 

@@ -11,11 +11,11 @@ use wasmproxy::{
 use super::channel::{CHUNK, Channel, until, until_listening};
 use crate::modules::module;
 
-fn options(channel: &Channel) -> FetchOptions {
+pub fn options(channel: &Channel) -> FetchOptions {
     FetchOptions::new(channel.config.broker.url.clone(), channel.config.prefix.clone(), "press-4".parse().unwrap())
 }
 
-async fn fetch(name: &str, file: &Path, options: &FetchOptions) -> Result<Fetched, FetchError> {
+pub async fn fetch(name: &str, file: &Path, options: &FetchOptions) -> Result<Fetched, FetchError> {
     device::fetch(&name.parse().unwrap(), file, options, |_| ()).await
 }
 

@@ -62,6 +62,27 @@ async fn a_worker_that_is_stopped_during_a_pass_waits_for_its_chunks_and_begins_
 }
 
 #[tokio::test]
+async fn what_devices_asked_for_outlives_a_configuration_that_cannot_be_opened() {
+    let mut channel = Channel::start().await;
+    channel.registry.push("wasm/add:1", module(CHUNK * 600)).await;
+    channel.config.pace = Some(1);
+    let mut listener = channel.listen().await;
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    listener.ask(r#"{"app_name": "wasm/add:1", "device": "d"}"#).await;
+    until(&worker, &channel.reference("wasm/add:1"), |artifact| artifact.published > 10).await;
+    let mut unusable = channel.config.clone();
+    unusable.generation = 2;
+    unusable.registry.host = "no host".to_owned();
+    worker.reconfigure(unusable);
+    worker.progress().wait_for(|progress| progress.generation == 2).await.unwrap();
+    let _ = listener.rest().await;
+    channel.config.pace = None;
+    worker.reconfigure(channel.config.clone());
+    assert_eq!(listener.hear_a_pass().await.0.len(), 600);
+}
+
+#[tokio::test]
 async fn a_worker_whose_broker_is_away_can_be_stopped() {
     let mut channel = Channel::start().await;
     channel.broker.stop();
