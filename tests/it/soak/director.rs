@@ -82,7 +82,7 @@ pub struct Director {
     repairs: Vec<(u64, Repair)>,
     full: JoinSet<full::Ended>,
     old: JoinSet<(old::Errand, bool)>,
-    completed: old::Completed,
+    completed: old::AllCompleted,
     /// Devices that have not ended, and what they have gone through.
     running: BTreeMap<u64, (String, History)>,
     devices: u64,
@@ -110,7 +110,7 @@ impl Director {
             repairs: Vec::new(),
             full: JoinSet::new(),
             old: JoinSet::new(),
-            completed: old::Completed::default(),
+            completed: old::AllCompleted::default(),
             running: BTreeMap::new(),
             devices: 0,
             activity: Activity::default(),
@@ -137,10 +137,10 @@ impl Director {
             while let Some(ended) = self.full.try_join_next() {
                 self.judge(ended.unwrap());
             }
+            self.judge_old();
             while let Some(ended) = self.old.try_join_next() {
                 self.count_old(ended.unwrap());
             }
-            self.judge_old();
             if self.step.is_multiple_of(TIDINGS) {
                 let seconds = self.begun.elapsed().as_secs();
                 println!("soak: step {}, {seconds} s, {} devices so far", self.step, self.devices);
@@ -166,6 +166,7 @@ impl Director {
         if matches!(self.settings.length, Length::Time(_)) {
             let old = async {
                 while let Some(ended) = self.old.join_next().await {
+                    self.judge_old();
                     self.count_old(ended.unwrap());
                 }
             };
@@ -264,9 +265,9 @@ impl Director {
                 self.note(format_args!("ends the broker, killed: {killed}"));
                 self.figures.count(if killed { "faults: broker killed" } else { "faults: broker stopped" });
                 if killed {
-                    self.floor.broker.kill()
+                    self.floor.broker.kill();
                 } else {
-                    self.floor.broker.stop()
+                    self.floor.broker.stop();
                 }
                 self.mend_later(Repair::Broker);
             }
@@ -414,9 +415,10 @@ impl Director {
 
     /// Whether all that old devices have put together was pushed.
     fn judge_old(&mut self) {
-        for (name, digest) in self.completed.lock().unwrap().drain(..) {
+        let completed = std::mem::take(&mut *self.completed.lock().unwrap());
+        for old::Completed { device, name, digest } in completed {
             let standing = self.floor.ledger.standing(&name, digest, self.begun);
-            assert_ne!(standing, Standing::Never, "an old device holds {digest}, which {name} never meant");
+            assert_ne!(standing, Standing::Never, "old-{device} holds {digest}, which {name} never meant");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -125,7 +126,8 @@ impl Floor {
         let pid = worker.id().unwrap().to_string();
         std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
         let status = worker.wait().await.unwrap();
-        assert!(signal == "KILL" || status.success(), "the worker ended with {status}");
+        // One that has hardly begun does not hear signals yet, and the system ends it.
+        assert!(status.success() || status.signal().is_some(), "the worker ended with {status}");
     }
 
     /// # Panics

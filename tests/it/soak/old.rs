@@ -39,8 +39,16 @@ pub struct Errand {
     pub history: History,
 }
 
-/// What it put together, by name.
-pub type Completed = Arc<Mutex<Vec<(String, Digest)>>>;
+/// A module that a device has put together.
+#[derive(Debug)]
+pub struct Completed {
+    pub device: u64,
+    pub name: String,
+    pub digest: Digest,
+}
+
+/// What all of them have put together and nobody has looked at.
+pub type AllCompleted = Arc<Mutex<Vec<Completed>>>;
 
 enum Heard {
     Subscribed,
@@ -48,7 +56,7 @@ enum Heard {
 }
 
 /// Runs until the device has what it asked for (`true`) or despairs. All that it puts together on the way it notes.
-pub async fn run(errand: Errand, completed: Completed, activity: Activity) -> (Errand, bool) {
+pub async fn run(errand: Errand, completed: AllCompleted, activity: Activity) -> (Errand, bool) {
     let mut options = MqttOptions::new(format!("old-{}", errand.number), Broker::tcp("127.0.0.1", errand.port));
     options.set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
     let (client, mut events) = AsyncClient::builder(options).build();
@@ -88,8 +96,10 @@ pub async fn run(errand: Errand, completed: Completed, activity: Activity) -> (E
                         activity.done();
                         if let Taken::Complete(name, module) = assembly.take(&payload, Instant::now()) {
                             errand.history.note(format_args!("has {name}"));
-                            completed.lock().unwrap().push((name.clone(), Digest::of(&module)));
-                            if name == errand.name {
+                            let is_it = name == errand.name;
+                            let digest = Digest::of(&module);
+                            completed.lock().unwrap().push(Completed { device: errand.number, name, digest });
+                            if is_it {
                                 return;
                             }
                         }
