@@ -8,7 +8,7 @@ mod hearing;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::{self, JoinSet},
     time::Instant,
 };
@@ -18,7 +18,8 @@ use tracing::Instrument as _;
 use super::{
     config::{Artifact, WorkerConfig},
     declared::Declared,
-    holds::Holds,
+    holds::{Holds, Parts},
+    known::KnownChunks,
     link::Link,
     look::look,
     notices::Limiter,
@@ -28,8 +29,8 @@ use super::{
     publisher::SendError,
     pull::{Pull, PullError, Pulls},
     receipts::Receipts,
-    schedule::{Active, Plan, Schedule, Sent, Ticket, Wish},
-    source::KnownChunks,
+    schedule::{Active, Plan, Schedule, Ticket, Wish},
+    slots::Slots,
     tracker::Tracker,
     turns::Turns,
 };
@@ -47,9 +48,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How long chunks under way may take to be acknowledged when the channel ends.
 const DRAIN: Duration = Duration::from_secs(3);
-
-/// Answers to pulls under way at once.
-const MAX_PULLS: usize = 16;
 
 /// What a chunk takes on the wire besides its data, at most: names, digest and numbers, escaped.
 const ENVELOPE: usize = 8 * 1024;
@@ -72,7 +70,6 @@ pub(super) struct Channel {
     schedule: Schedule,
     declared: Declared,
     pulls: Pulls,
-    pull_slots: Arc<Semaphore>,
     receipts: Receipts,
     limiter: Limiter,
     tasks: JoinSet<Ended>,
@@ -98,7 +95,7 @@ pub(super) struct Legacy {
 /// A task that has ended.
 enum Ended {
     Look(Result<Plan, SendError>),
-    Pass(Result<(), SendError>, Duration),
+    Pass(Result<(), SendError>, Parts, Duration),
     Pull(Pull, Result<(), PullError>),
 }
 
@@ -127,6 +124,8 @@ impl Channel {
             topics: Arc::new(topics),
             qos: config.broker.qos,
             chunk_size: config.chunk_size,
+            max_packet: Arc::default(),
+            slots: Slots::default(),
             turns: Turns::default(),
             known,
             tracker,
@@ -139,7 +138,6 @@ impl Channel {
             schedule: Schedule::with_holds(holds),
             declared: Declared::default(),
             pulls: Pulls::default(),
-            pull_slots: Arc::new(Semaphore::new(MAX_PULLS)),
             receipts,
             limiter: Limiter::default(),
             tasks: JoinSet::new(),
@@ -205,12 +203,14 @@ impl Channel {
         }
         self.tasks.shutdown().await;
         for (_, pass) in std::mem::take(&mut self.passes) {
-            self.schedule.note_parts(&pass, Sent::Part, Instant::now());
-            wishes.extend(pass.seats.is_taken().then_some(pass.ticket.wish));
+            self.schedule.note_parts(&pass, Parts::Sound(pass.begun), Instant::now());
+            self.link.tracker.broken_off(&pass.ticket);
+            wishes.extend(left_of(&pass));
         }
         let (waiting, holds) = self.schedule.close();
         wishes.extend(waiting);
         self.link.mqtt.disconnect(end, Duration::from_millis(1500)).await;
+        self.link.known.end_surveys();
         Legacy { wishes, holds, receipts: self.receipts, known: self.link.known }
     }
 
@@ -247,7 +247,7 @@ impl Channel {
         });
         self.declared.declare(&config.artifacts, Instant::now());
         let declared = &self.declared;
-        self.schedule.withdraw(|wish| declared.get(&wish.app_name).is_some());
+        self.schedule.withdraw(|app_name| declared.get(app_name).map(Artifact::formats).unwrap_or_default());
         self.settle();
     }
 
@@ -271,16 +271,16 @@ impl Channel {
         for artifact in self.declared.take_due(now) {
             self.schedule.ask(declared_wish(artifact), usize::MAX, now);
         }
-        while let Some(pass) = self.schedule.begin(now, &self.stop) {
+        let link = self.link.clone();
+        while let Some(pass) = self.schedule.begin(now, &self.stop, |head| link.is_cut_so(head)) {
             self.stream(pass);
         }
         while let Some(ticket) = self.schedule.look(now) {
             self.look(ticket);
         }
         for (pull, chunks) in self.pulls.take_due(now) {
-            let (link, slots, stop) = (self.link.clone(), self.pull_slots.clone(), self.stop.child_token());
+            let (link, stop) = (self.link.clone(), self.stop.child_token());
             let task = async move {
-                let _slot = slots.acquire_owned().await;
                 let result = pull.run(link, chunks, stop).await;
                 Ended::Pull(pull, result)
             };
@@ -311,8 +311,8 @@ impl Channel {
         let pass = Pass { link: self.link.clone(), active: active.clone(), pace: Pace::new(self.config.pace) };
         let task = async {
             let began = Instant::now();
-            let sent = pass.run().await;
-            Ended::Pass(sent, began.elapsed())
+            let (sent, parts) = pass.run().await;
+            Ended::Pass(sent, parts, began.elapsed())
         };
         let id = self.tasks.spawn(task.in_current_span()).id();
         self.passes.insert(id, active);
@@ -328,7 +328,20 @@ impl Channel {
 
 fn declared_wish(artifact: Artifact) -> Wish {
     let formats = artifact.formats();
-    Wish { app_name: artifact.app_name, reference: artifact.reference, formats, source: Source::Declared, asked: false }
+    Wish {
+        app_name: artifact.app_name,
+        reference: artifact.reference,
+        formats,
+        source: Source::Declared,
+        asked: Vec::new(),
+    }
+}
+
+/// What devices still want of a pass that was broken off.
+fn left_of(pass: &Active) -> Option<Wish> {
+    let mut wish = Wish { asked: pass.seats.joined(), ..pass.ticket.wish.clone() };
+    wish.narrow();
+    wish.is_asked().then_some(wish)
 }
 
 fn mqtt_options(config: &WorkerConfig, topics: &Topics) -> MqttOptions {

@@ -1,8 +1,12 @@
 //! Names of which old devices may still keep parts.
 //!
-//! A device that speaks the plain dialect puts chunks together by `app_name` alone, and keeps what is incomplete for
-//! [`HOLD`]. Chunks of another module under the same name would be mixed with these parts, and nobody would notice. So
-//! after a plain pass that may have left parts behind, the name is held for the module that it stood for.
+//! A device that speaks the plain dialect puts chunks together by `app_name` alone, and keeps what is incomplete for up
+//! to [`HOLD`]. Chunks of another module under the same name would be mixed with these parts, and nobody would notice. So
+//! after a plain pass the name is held for the module that it stood for. However smoothly the pass went, somebody may
+//! have been switched on in the middle of it, or have lost a chunk.
+//!
+//! Chunks leave before the whole is verified, all but the last. What was said before that must be the same again in the
+//! next pass, or it was corrupt: then nothing is said under the name until the parts are gone.
 
 mod journal;
 
@@ -17,11 +21,24 @@ use crate::{digest::Digest, protocol::ChunkHead};
 /// How long an old device keeps an incomplete module, at most: 300 s, and the minute until its next sweep.
 pub(super) const HOLD: Duration = Duration::from_secs(360);
 
-/// What old devices put together: a module, cut into chunks of that size.
+/// The first chunks of a module, as they were said before it was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Cut {
-    digest: Digest,
-    chunk_size: u32,
+pub(super) struct Begun {
+    /// How many.
+    pub(super) chunks: u32,
+    /// The digest of their digests.
+    pub(super) digest: Digest,
+}
+
+/// What a plain pass has left behind at old devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parts {
+    /// It has said nothing.
+    None,
+    /// Parts of the module; of what was not verified yet there may be a word.
+    Sound(Option<Begun>),
+    /// Parts of something that is not what its digest says.
+    Corrupt,
 }
 
 /// The names that are held, and what for.
@@ -31,36 +48,37 @@ pub(super) struct Holds {
     journal: Option<Journal>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Hold {
     /// What may be said under the name all the same; none where what was said was corrupt.
-    cut: Option<Cut>,
-    /// None while a pass is under way.
-    until: Option<Instant>,
-    /// There may have been parts before that pass.
-    over_parts: bool,
+    allowed: Option<Allowed>,
+    until: Until,
 }
 
-/// How a plain pass has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// Every chunk was sent once, in order: who heard them all has the module, and nothing else.
-    Clean,
-    /// It was broken off, or went round: somebody may have a part.
-    Ragged,
-    /// What was sent turned out not to be what its digest says: somebody may have a part that must never be completed.
-    Corrupt,
+#[derive(Debug, Clone)]
+enum Until {
+    /// A pass is under way; what held before it.
+    UnderWay(Option<Box<Hold>>),
+    Over(Instant),
 }
 
-impl Cut {
-    fn of(head: &ChunkHead) -> Self {
-        Self { digest: head.digest, chunk_size: head.layout.chunk_size() }
+/// What old devices put together: a module, cut into chunks of that size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Allowed {
+    digest: Digest,
+    chunk_size: u32,
+    begun: Option<Begun>,
+}
+
+impl Allowed {
+    fn is(&self, head: &ChunkHead) -> bool {
+        (self.digest, self.chunk_size) == (head.digest, head.layout.chunk_size())
     }
 }
 
 impl Hold {
     fn is_over(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| until <= now)
+        matches!(self.until, Until::Over(until) if until <= now)
     }
 }
 
@@ -73,36 +91,47 @@ impl Holds {
 
     /// Until when chunks of `head` must not be said in plain; `None` where they may be.
     pub(super) fn held(&self, head: &ChunkHead, now: Instant) -> Option<Instant> {
-        let hold = self.by_name.get(&head.app_name).filter(|hold| hold.cut != Some(Cut::of(head)))?;
-        hold.until.filter(|until| *until > now)
+        let hold = self.by_name.get(&head.app_name)?;
+        match hold.until {
+            Until::Over(until) if until > now && !hold.allowed.is_some_and(|allowed| allowed.is(head)) => Some(until),
+            _ => None,
+        }
     }
 
-    /// A plain pass of `head` is about to send its first chunk. Should it never be heard of again, it has left parts.
-    pub(super) fn begin(&mut self, head: &ChunkHead, now: Instant) {
+    /// A plain pass of `head` is about to begin; returns what its first chunks have to be, where some were said before.
+    /// Should the pass never be heard of again, it has left parts.
+    pub(super) fn begin(&mut self, head: &ChunkHead, now: Instant) -> Option<Begun> {
         // There are no parts of what is a single chunk.
-        if head.layout.total() > 1 {
-            let over_parts = self.by_name.get(&head.app_name).is_some_and(|hold| !hold.is_over(now));
-            let hold = Hold { cut: Some(Cut::of(head)), until: None, over_parts };
-            self.by_name.insert(head.app_name.clone(), hold);
-            self.write();
+        if head.layout.total() == 1 {
+            return None;
         }
+        let before = self.by_name.remove(&head.app_name).filter(|hold| !hold.is_over(now));
+        let begun = before.as_ref().and_then(|hold| hold.allowed.filter(|allowed| allowed.is(head))?.begun);
+        let allowed = Allowed { digest: head.digest, chunk_size: head.layout.chunk_size(), begun };
+        let hold = Hold { allowed: Some(allowed), until: Until::UnderWay(before.map(Box::new)) };
+        self.by_name.insert(head.app_name.clone(), hold);
+        self.write();
+        begun
     }
 
-    /// The plain pass of `app_name` that began last has just sent its last chunk.
-    ///
-    /// A clean pass completes the parts of those who had some, and what it sends them after that begins new ones: so it
-    /// leaves parts behind wherever there were any before it.
-    pub(super) fn end(&mut self, app_name: &str, end: End, now: Instant) {
+    /// The plain pass of `app_name` that began last has said its last.
+    pub(super) fn end(&mut self, app_name: &str, parts: Parts, now: Instant) {
         self.by_name.retain(|_, hold| !hold.is_over(now));
-        let Some(hold) = self.by_name.get_mut(app_name) else { return };
-        if end == End::Corrupt {
-            hold.cut = None;
-        }
-        if end != End::Clean || hold.over_parts {
-            hold.until = Some(now + HOLD);
-        } else {
-            self.by_name.remove(app_name);
-        }
+        let Some(Hold { allowed, until: Until::UnderWay(before) }) = self.by_name.get(app_name).cloned() else {
+            return;
+        };
+        let allowed = match parts {
+            Parts::None => {
+                match before.filter(|before| !before.is_over(now)) {
+                    Some(before) => drop(self.by_name.insert(app_name.to_owned(), *before)),
+                    None => drop(self.by_name.remove(app_name)),
+                }
+                return self.write();
+            }
+            Parts::Sound(begun) => allowed.map(|allowed| Allowed { begun, ..allowed }),
+            Parts::Corrupt => None,
+        };
+        self.by_name.insert(app_name.to_owned(), Hold { allowed, until: Until::Over(now + HOLD) });
         self.write();
     }
 
@@ -123,20 +152,23 @@ mod tests {
         ChunkHead { app_name: "add".to_owned(), digest: Digest::of(module), layout }
     }
 
-    /// A pass of `head` from now to now.
-    fn pass(holds: &mut Holds, head: &ChunkHead, end: End) {
-        holds.begin(head, Instant::now());
-        holds.end(&head.app_name, end, Instant::now());
+    /// A pass of `head` from now to now; returns what was expected of its first chunks.
+    fn pass(holds: &mut Holds, head: &ChunkHead, parts: Parts) -> Option<Begun> {
+        let expected = holds.begin(head, Instant::now());
+        holds.end(&head.app_name, parts, Instant::now());
+        expected
     }
 
     fn held(holds: &Holds, module: &[u8], chunk_size: u32) -> Option<Duration> {
         holds.held(&head(module, chunk_size), Instant::now()).map(|until| until - Instant::now())
     }
 
+    const SOUND: Parts = Parts::Sound(None);
+
     #[tokio::test(start_paused = true)]
-    async fn after_a_ragged_pass_another_module_waits_for_six_minutes() {
+    async fn after_a_pass_another_module_waits_for_six_minutes() {
         let mut holds = Holds::default();
-        pass(&mut holds, &head(b"one", 1), End::Ragged);
+        pass(&mut holds, &head(b"one", 1), SOUND);
         assert_eq!(held(&holds, b"two", 1), Some(HOLD));
         assert_eq!(held(&holds, b"one", 2), Some(HOLD), "another cut of the same");
         assert_eq!(held(&holds, b"one", 1), None, "the same again");
@@ -145,41 +177,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_clean_pass_nobody_waits() {
+    async fn a_pass_that_said_nothing_changes_nothing() {
         let mut holds = Holds::default();
-        pass(&mut holds, &head(b"one", 1), End::Clean);
-        assert_eq!(held(&holds, b"two", 1), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_clean_pass_over_parts_leaves_parts() {
-        let mut holds = Holds::default();
-        pass(&mut holds, &head(b"one", 1), End::Ragged);
+        pass(&mut holds, &head(b"one", 1), Parts::None);
+        assert!(holds.by_name.is_empty());
+        pass(&mut holds, &head(b"one", 1), SOUND);
         tokio::time::advance(HOLD / 2).await;
-        pass(&mut holds, &head(b"one", 1), End::Clean);
-        assert_eq!(held(&holds, b"two", 1), Some(HOLD));
+        pass(&mut holds, &head(b"one", 1), Parts::None);
+        assert_eq!(held(&holds, b"two", 1), Some(HOLD / 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_corrupt_pass_even_the_same_module_waits() {
         let mut holds = Holds::default();
-        pass(&mut holds, &head(b"one", 1), End::Corrupt);
+        pass(&mut holds, &head(b"one", 1), Parts::Corrupt);
         assert_eq!(held(&holds, b"one", 1), Some(HOLD));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_before_it_was_verified_has_to_be_the_same_in_the_next_pass() {
+        let mut holds = Holds::default();
+        let begun = Begun { chunks: 2, digest: Digest::of(b"") };
+        assert_eq!(pass(&mut holds, &head(b"one", 1), Parts::Sound(Some(begun))), None);
+        assert_eq!(pass(&mut holds, &head(b"one", 1), Parts::None), Some(begun));
+        assert_eq!(pass(&mut holds, &head(b"one", 1), SOUND), Some(begun));
+        assert_eq!(pass(&mut holds, &head(b"one", 1), SOUND), None, "it has been verified");
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_are_no_parts_of_a_single_chunk() {
         let mut holds = Holds::default();
-        pass(&mut holds, &head(b"one", 3), End::Ragged);
+        pass(&mut holds, &head(b"one", 3), SOUND);
         assert_eq!(held(&holds, b"two", 3), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_over_is_forgotten() {
         let mut holds = Holds::default();
-        pass(&mut holds, &head(b"one", 1), End::Ragged);
+        pass(&mut holds, &head(b"one", 1), SOUND);
         tokio::time::advance(HOLD).await;
-        pass(&mut holds, &head(b"one", 1), End::Clean);
+        pass(&mut holds, &head(b"one", 1), Parts::None);
         assert!(holds.by_name.is_empty());
     }
 
@@ -187,16 +224,16 @@ mod tests {
     async fn a_worker_that_starts_again_knows_what_is_held() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("holds.json");
+        let begun = Begun { chunks: 2, digest: Digest::of(b"") };
         let mut holds = Holds::kept_in(&file);
         // Killed in the middle of this one.
         holds.begin(&head(b"one", 1), Instant::now());
         assert_eq!(held(&Holds::kept_in(&file), b"two", 1), Some(HOLD));
-        holds.end("add", End::Ragged, Instant::now());
+        assert_eq!(held(&Holds::kept_in(&file), b"one", 1), None);
+        holds.end("add", Parts::Sound(Some(begun)), Instant::now());
         let left = held(&Holds::kept_in(&file), b"two", 1).unwrap();
         assert!(left > HOLD / 2 && left <= HOLD, "{left:?}");
-        pass(&mut Holds::kept_in(&file), &head(b"one", 1), End::Clean);
-        assert!(held(&Holds::kept_in(&file), b"two", 1).is_some(), "a clean pass over parts");
-        pass(&mut Holds::kept_in(&file), &head(b"one", 1), End::Corrupt);
+        assert_eq!(pass(&mut Holds::kept_in(&file), &head(b"one", 1), Parts::Corrupt), Some(begun));
         assert!(held(&Holds::kept_in(&file), b"one", 1).is_some());
         std::fs::write(&file, "no journal").unwrap();
         assert_eq!(held(&Holds::kept_in(&file), b"two", 1), None);

@@ -1,12 +1,19 @@
 //! What every task of a channel shares: its connections, its budget, its bookkeeping.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 
 use super::{
     cut::{self, PacketsTooSmall},
-    source::KnownChunks,
+    known::KnownChunks,
+    slots::Slots,
     tracker::Tracker,
     turns::Turns,
 };
@@ -27,19 +34,27 @@ pub(super) struct Link {
     pub(super) topics: Arc<Topics>,
     pub(super) qos: Qos,
     pub(super) chunk_size: ChunkSize,
+    /// The largest packet that the broker announced last, in bytes; 0 where it announced none.
+    pub(super) max_packet: Arc<AtomicU32>,
+    pub(super) slots: Slots,
     pub(super) turns: Turns,
     pub(super) known: KnownChunks,
     pub(super) tracker: Tracker,
 }
 
 impl Link {
-    /// The size of chunks that name `app_name` on the connection that stands.
+    /// The size of chunks that name `app_name` on the connection that stands, or else on the one that stood last.
     pub(super) fn chunk_size(&self, app_name: &str) -> Result<ChunkSize, PacketsTooSmall> {
-        let max_packet = match *self.mqtt.state().borrow() {
-            ConnectionState::Connected { max_packet_size, .. } => max_packet_size,
-            ConnectionState::Connecting { .. } | ConnectionState::Closed => None,
-        };
+        if let ConnectionState::Connected { max_packet_size, .. } = *self.mqtt.state().borrow() {
+            self.max_packet.store(max_packet_size.unwrap_or(0), Ordering::Relaxed);
+        }
+        let max_packet = Some(self.max_packet.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0);
         cut::chunk_size(self.chunk_size, max_packet, app_name)
+    }
+
+    /// Whether a chunk of `head` is as large as it would be now.
+    pub(super) fn is_cut_so(&self, head: &ChunkHead) -> bool {
+        self.chunk_size(&head.app_name).is_ok_and(|size| size.get() == head.layout.chunk_size())
     }
 
     /// Publishes a chunk; ends when the broker has acknowledged it.

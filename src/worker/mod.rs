@@ -9,7 +9,7 @@
 //! - `channel`: the one task that decides: hears requests, begins passes, says why not;
 //! - `schedule`, `holds`, `declared`, `pull`: what goes next, pure but for the clock;
 //! - `look`: what a reference means, and how that is cut (`cut`);
-//! - `pass`, `publisher`, `source`: a module on its way from the registry to the broker's acknowledgement, chunk by
+//! - `pass`, `publisher`, `source`, `known`: a module on its way from the registry to the broker's acknowledgement, chunk by
 //!   chunk, within one budget for all (`turns`);
 //! - `tracker`: the one place that changes the progress.
 
@@ -19,6 +19,7 @@ mod config;
 mod cut;
 mod declared;
 mod holds;
+mod known;
 mod link;
 mod look;
 mod notices;
@@ -30,7 +31,9 @@ mod pull;
 mod receipts;
 mod schedule;
 mod seats;
+mod slots;
 mod source;
+mod starving;
 mod supervisor;
 mod tracker;
 mod turns;

@@ -1,11 +1,11 @@
 //! A pass: one module, to everyone who listens, chunk by chunk.
 
 use super::{
+    holds::Parts,
     link::Link,
     pace::Pace,
     publisher::{Audience, Intake, Publisher, SendError},
     schedule::Active,
-    seats::Seats,
     source::ChunkSource,
 };
 use crate::{
@@ -21,44 +21,52 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Sends all chunks, then again those that somebody who joined late has missed, then says that it is complete.
+    /// Sends all chunks, then again those that somebody who joined late has missed, then says that it is complete. Says
+    /// besides what it has left behind at those who have not heard all.
     ///
     /// The last chunk of the first round leaves only after the digest of the whole has been verified.
-    pub(super) async fn run(self) -> Result<(), SendError> {
+    pub(super) async fn run(self) -> (Result<(), SendError>, Parts) {
         let Self { link, active, mut pace } = self;
+        let mut parts = Parts::Sound(active.begun);
         let (plan, stop, formats) = (active.plan.clone(), active.stop.clone(), active.ticket.wish.formats.clone());
         let publisher = Publisher { link, plan, audience: Audience::Everyone(active), stop };
-        publisher.run(async |intake| feed(&publisher, &formats, &mut pace, &intake).await).await?;
+        let sent = publisher.run(async |intake| feed(&publisher, &formats, &mut pace, &intake, &mut parts).await).await;
         let (link, head) = (&publisher.link, &publisher.plan.head);
-        if formats.iter().any(|&format| format != Format::Plain)
+        if sent.is_ok()
+            && formats.iter().any(|&format| format != Format::Plain)
             && let Ok(notice) = serde_json::to_vec(&Complete::from(&**head))
         {
             link.publish_notice(&link.topics.complete, notice).await;
         }
-        Ok(())
+        (sent, parts)
     }
 }
 
-async fn feed(publisher: &Publisher, formats: &[Format], pace: &mut Pace, intake: &Intake) -> Result<(), SendError> {
-    let Publisher { link, plan, audience, .. } = publisher;
-    let Audience::Everyone(Active { seats, .. }) = audience else { return Ok(()) };
+async fn feed(
+    publisher: &Publisher,
+    formats: &[Format],
+    pace: &mut Pace,
+    intake: &Intake,
+    parts: &mut Parts,
+) -> Result<(), SendError> {
+    let Publisher { link, plan, audience: Audience::Everyone(active), .. } = publisher else { return Ok(()) };
     let head = &plan.head;
-    let opening = audience.starving(ChunkSource::open(&link.registry, &plan.module, head.clone()));
-    let mut source = intake.until_stopped(opening).await??.expect(link.known.begun(head));
-    if let Err(error) = first_round(publisher, &mut source, formats, pace, intake, seats).await {
-        let is_corrupt = matches!(error, SendError::Registry(RegistryError::DigestMismatch { .. }));
-        link.known.put_begun(head, if is_corrupt { Vec::new() } else { source.begun() });
-        return Err(error);
-    }
+    let opening = active.starving.during(ChunkSource::open(&link.registry, &plan.module, head.clone()));
+    let source = intake.until_stopped(opening).await??;
+    let mut source = source.knowing(link.known.get(head)).telling(active.starving.clone());
+    let first_round = first_round(publisher, active, &mut source, formats, pace, intake).await;
+    *parts = left_behind(&source, active, &first_round);
+    first_round?;
     let digests = source.verified();
     link.known.put(head, digests.clone());
-    let again = seats.close();
+    let again = active.seats.close();
     if again > 0 {
         let opening = ChunkSource::open_at(&link.registry, &plan.module, head.clone(), 0, digests);
-        let mut source = intake.until_stopped(audience.starving(opening)).await??;
+        let source = intake.until_stopped(active.starving.during(opening)).await??;
+        let mut source = source.telling(active.starving.clone());
         for index in 0..again {
             intake.until_stopped(pace.wait(head.layout.len_of(index))).await?;
-            intake.put(publisher, &mut source, formats, || seats.send_again()).await?;
+            intake.put(publisher, &mut source, formats, || active.seats.send_again()).await?;
         }
     }
     Ok(())
@@ -66,16 +74,36 @@ async fn feed(publisher: &Publisher, formats: &[Format], pace: &mut Pace, intake
 
 async fn first_round(
     publisher: &Publisher,
+    active: &Active,
     source: &mut ChunkSource,
     formats: &[Format],
     pace: &mut Pace,
     intake: &Intake,
-    seats: &Seats,
 ) -> Result<(), SendError> {
     let layout = publisher.plan.head.layout;
     for index in 0..layout.total() {
+        if let Some(begun) = active.begun.filter(|begun| begun.chunks == index)
+            && source.first(index) != Some(begun)
+        {
+            return Err(SendError::Unlike { reference: publisher.plan.module.reference.clone() });
+        }
         intake.until_stopped(pace.wait(layout.len_of(index))).await?;
-        intake.put(publisher, source, formats, || seats.send()).await?;
+        intake.put(publisher, source, formats, || active.seats.send()).await?;
     }
     Ok(())
+}
+
+/// What a first round leaves behind, after an earlier one that may have begun.
+fn left_behind(source: &ChunkSource, active: &Active, first_round: &Result<(), SendError>) -> Parts {
+    match first_round {
+        Ok(()) => Parts::Sound(None),
+        Err(SendError::Unlike { .. }) => Parts::Corrupt,
+        // What is checked chunk by chunk has not left.
+        Err(SendError::Registry(RegistryError::DigestMismatch { .. })) if !source.is_checked() => Parts::Corrupt,
+        Err(_) => {
+            let sent = active.seats.sent();
+            let unmet = active.begun.filter(|begun| begun.chunks >= sent);
+            Parts::Sound(unmet.or_else(|| source.first(sent).filter(|_| !source.is_checked())))
+        }
+    }
 }

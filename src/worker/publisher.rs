@@ -1,9 +1,6 @@
 //! Publishes chunks as they are read, several at once, and counts those that the broker has acknowledged.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
@@ -33,9 +30,11 @@ const QUOTA_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration:
 pub(super) enum SendError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The same, where several waited for one answer.
-    #[error(transparent)]
-    Survey(#[from] Arc<RegistryError>),
+    /// Devices may keep what was said before it could be verified.
+    #[error(
+        "{reference}: what was said of it before was not what its digest says: nothing is said in plain until old devices have forgotten it"
+    )]
+    Unlike { reference: Reference },
     #[error("{reference} cannot be sent: {source}")]
     Uncut { reference: Reference, source: InvalidLayout },
     #[error(transparent)]
@@ -51,9 +50,9 @@ impl SendError {
     pub(super) fn failure(&self) -> Option<Failure> {
         let reason = match self {
             Self::Registry(error) => return Some(error.into()),
-            Self::Survey(error) => return Some((&**error).into()),
             Self::Stopped | Self::Publish(PublishError::Closed) => return None,
             Self::Uncut { .. } => FailureReason::UnsupportedArtifact,
+            Self::Unlike { .. } => FailureReason::DigestMismatch,
             Self::PacketsTooSmall(_) => FailureReason::ChunkTooLarge,
             Self::Publish(error) => broker_reason(error),
         };
@@ -88,18 +87,6 @@ impl Audience {
             Self::Everyone(pass) => Claim::Pass { since: pass.ticket.since, left: pass.left() },
             Self::Device(_) => Claim::Pull,
         }
-    }
-
-    /// Waits for the registry, as others can see.
-    pub(super) async fn starving<T>(&self, waiting: impl Future<Output = T>) -> T {
-        let starves = |starves| match self {
-            Self::Everyone(pass) => pass.starving.store(starves, Ordering::Relaxed),
-            Self::Device(_) => {}
-        };
-        starves(true);
-        let fed = waiting.await;
-        starves(false);
-        fed
     }
 }
 
@@ -209,7 +196,7 @@ impl Intake {
     ) -> Result<(), SendError> {
         let put = async {
             // Who has nothing to send yet must not hold what others could use.
-            publisher.audience.starving(source.ready()).await?;
+            source.ready().await?;
             let turn = publisher.link.turns.take(publisher.audience.claim(), formats.len());
             let share = turn.await.ok_or(SendError::Stopped)?;
             let chunk = source.next(formats).await?;

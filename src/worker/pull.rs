@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    known::ChunkDigests,
     link::Link,
     look::look,
     publisher::{Audience, Intake, Publisher, SendError},
@@ -92,8 +93,12 @@ impl Pull {
         chunks: BTreeSet<u32>,
         stop: CancellationToken,
     ) -> Result<(), PullError> {
-        let looked = stop.run_until_cancelled(look(&link, &self.reference, &self.app_name)).await;
-        let plan = looked.ok_or(SendError::Stopped)??;
+        let host = self.reference.host();
+        let looking = async {
+            let _slot = link.slots.at(host).await;
+            look(&link, &self.reference, &self.app_name).await
+        };
+        let plan = stop.run_until_cancelled(looking).await.ok_or(SendError::Stopped)??;
         let layout = plan.head.layout;
         let now = Descriptor::new(plan.module.digest, layout);
         if plan.module.digest != self.digest {
@@ -110,16 +115,26 @@ impl Pull {
             .topics
             .device(&self.device)
             .map_err(|_| PullError::Refused(ErrorCode::BadRequest, "`device` makes too long a topic"))?;
-        let publisher = Publisher { link, plan: Arc::new(plan), audience: Audience::Device(topic), stop };
-        publisher.run(async |intake| feed(&publisher, &chunks, self.format, &intake).await).await?;
+        // Whoever reads the module for the digests of its chunks takes a slot for all who wait for them.
+        let surveying = link.known.get_or_survey(&link.registry, &link.slots, &plan.module, &plan.head);
+        let surveyed = stop.run_until_cancelled(surveying).await.ok_or(SendError::Stopped)?;
+        let digests = surveyed.map_err(SendError::Registry)?;
+        let _slot = stop.run_until_cancelled(link.slots.at(host)).await.ok_or(SendError::Stopped)?;
+        let publisher = Publisher { link: link.clone(), plan: Arc::new(plan), audience: Audience::Device(topic), stop };
+        publisher.run(async |intake| feed(&publisher, &chunks, &digests, self.format, &intake).await).await?;
         Ok(())
     }
 }
 
-async fn feed(publisher: &Publisher, chunks: &BTreeSet<u32>, format: Format, intake: &Intake) -> Result<(), SendError> {
+async fn feed(
+    publisher: &Publisher,
+    chunks: &BTreeSet<u32>,
+    digests: &ChunkDigests,
+    format: Format,
+    intake: &Intake,
+) -> Result<(), SendError> {
     let Publisher { link, plan, .. } = publisher;
     let Plan { module, head } = &**plan;
-    let digests = intake.until_stopped(link.known.get_or_survey(&link.registry, module, head)).await??;
     let mut source: Option<ChunkSource> = None;
     let mut next = 0;
     for &index in chunks {

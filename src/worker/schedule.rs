@@ -7,10 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,9 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    holds::{End, Holds},
+    holds::{Begun, Holds, Parts},
     progress::Source,
     seats::Seats,
+    starving::Starving,
     turns::AGED,
 };
 use crate::{
@@ -43,9 +41,6 @@ const MAX_ALL_LOOKS: usize = 64;
 /// How long it stands what a tag was found to mean; a pass that begins later asks again.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// How often to look whether a pass under way waits for the registry while others wait for their turn.
-const STARVING: Duration = Duration::from_secs(1);
-
 /// The longest rest between two passes of the same.
 const MAX_REST: Duration = Duration::from_secs(20);
 
@@ -57,8 +52,8 @@ pub(super) struct Wish {
     pub(super) reference: Reference,
     pub(super) formats: Vec<Format>,
     pub(super) source: Source,
-    /// A device wants it too, whoever declared it.
-    pub(super) asked: bool,
+    /// Those of the formats in which devices want it, whoever declared it.
+    pub(super) asked: Vec<Format>,
 }
 
 /// What becomes of a wish.
@@ -99,20 +94,11 @@ pub(super) struct Active {
     pub(super) ticket: Ticket,
     pub(super) plan: Arc<Plan>,
     pub(super) seats: Seats,
-    /// It waits for the registry: others may go on meanwhile.
-    pub(super) starving: Arc<AtomicBool>,
+    /// What its first chunks have to be, where some were said in plain before and could not be verified.
+    pub(super) begun: Option<Begun>,
+    /// Since when it waits for the registry: others may go on meanwhile.
+    pub(super) starving: Starving,
     pub(super) stop: CancellationToken,
-}
-
-/// How far a pass has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// All chunks are acknowledged.
-    All,
-    /// It was broken off.
-    Part,
-    /// It was broken off because the module is not what its digest says.
-    Corrupt,
 }
 
 /// A wish that waits for its turn.
@@ -155,11 +141,22 @@ impl Wish {
     fn is_plain(&self) -> bool {
         self.formats.contains(&Format::Plain)
     }
+
+    /// A device wants it.
+    pub(super) fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// Only what devices asked for is left of it.
+    pub(super) fn narrow(&mut self) {
+        self.source = Source::Requested;
+        self.formats.clone_from(&self.asked);
+    }
 }
 
 impl Active {
-    fn is_starving(&self) -> bool {
-        self.starving.load(Ordering::Relaxed)
+    fn is_starving(&self, now: Instant) -> bool {
+        self.starving.at().is_some_and(|at| at <= now)
     }
 
     /// Bytes that it has still to send, whole chunks.
@@ -195,7 +192,7 @@ impl Schedule {
     /// Takes a wish in; at most `capacity` wishes of devices wait.
     pub(super) fn ask(&mut self, wish: Wish, capacity: usize, now: Instant) -> Admission {
         let serves = |active: &Active| active.ticket.wish.serves(&wish) && !active.stop.is_cancelled();
-        if self.active.iter().any(|active| serves(active) && (!wish.asked || active.seats.join())) {
+        if self.active.iter().any(|active| serves(active) && (!wish.is_asked() || active.seats.join(&wish.asked))) {
             return Admission::Joined;
         }
         // What is held does not keep others from being served at once.
@@ -205,7 +202,8 @@ impl Schedule {
             waiting.ticket.wish.serves(&wish) && (waiting.ticket.wish.formats == wish.formats || !held(waiting))
         };
         if let Some(waiting) = self.waiting.iter_mut().find(serves) {
-            waiting.ticket.wish.asked |= wish.asked;
+            let asked = &mut waiting.ticket.wish.asked;
+            asked.extend(wish.asked.iter().filter(|format| !asked.contains(format)).copied().collect::<Vec<_>>());
             if !held(waiting) {
                 return Admission::Joined;
             }
@@ -247,12 +245,12 @@ impl Schedule {
     pub(super) fn found(&mut self, id: PassId, plan: Plan, now: Instant) -> bool {
         let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.ticket.id == id) else { return false };
         waiting.look = Look::Found(Arc::new(plan), now);
-        waiting.ticket.wish.asked && held_until(&self.holds, waiting, now).is_some()
+        waiting.ticket.wish.is_asked() && held_until(&self.holds, waiting, now).is_some()
     }
 
     /// Whether a device wants what waits here, whoever declared it.
     pub(super) fn is_asked(&self, id: PassId) -> bool {
-        self.waiting.iter().any(|waiting| waiting.ticket.id == id && waiting.ticket.wish.asked)
+        self.waiting.iter().any(|waiting| waiting.ticket.id == id && waiting.ticket.wish.is_asked())
     }
 
     /// Takes a wish out, if it still waits.
@@ -265,7 +263,14 @@ impl Schedule {
     ///
     /// The shortest goes first, or the oldest where that has waited long. While [`MAX_ACTIVE`] are under way, one that is
     /// shorter than what is left of some of them goes before these.
-    pub(super) fn begin(&mut self, now: Instant, stop: &CancellationToken) -> Option<Active> {
+    ///
+    /// `is_current` says whether what was found would be cut the same way by now.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        stop: &CancellationToken,
+        is_current: impl Fn(&ChunkHead) -> bool,
+    ) -> Option<Active> {
         if self.active.len() >= MAX_BEGUN {
             return None;
         }
@@ -273,14 +278,16 @@ impl Schedule {
         let waiting = self.waiting.get_mut(index)?;
         waiting.look_again_unless_fresh(now);
         let plan = waiting.plan()?.clone();
-        let Waiting { ticket, .. } = self.waiting.remove(index)?;
-        let (seats, starving) = (Seats::default(), Arc::default());
-        let active = Active { ticket, plan, seats, starving, stop: stop.child_token() };
-        if active.ticket.wish.asked {
-            active.seats.join();
+        if !is_current(&plan.head) {
+            waiting.look = Look::Due;
+            return None;
         }
-        if active.ticket.wish.is_plain() {
-            self.holds.begin(&active.plan.head, now);
+        let Waiting { ticket, .. } = self.waiting.remove(index)?;
+        let begun = if ticket.wish.is_plain() { self.holds.begin(&plan.head, now) } else { None };
+        let (seats, starving) = (Seats::default(), Starving::default());
+        let active = Active { ticket, plan, seats, begun, starving, stop: stop.child_token() };
+        if active.ticket.wish.is_asked() {
+            active.seats.join(&active.ticket.wish.asked);
         }
         self.active.push(active.clone());
         Some(active)
@@ -299,7 +306,7 @@ impl Schedule {
             })
         };
         let (shortest, size, _) = ready().min_by_key(|(_, size, since)| (*size, *since))?;
-        let fed = || self.active.iter().filter(|active| !active.is_starving());
+        let fed = || self.active.iter().filter(|active| !active.is_starving(now));
         if fed().count() < MAX_ACTIVE {
             let oldest = ready().min_by_key(|(.., since)| *since).filter(|(.., since)| now - *since >= AGED);
             return Some(oldest.map_or(shortest, |(oldest, ..)| oldest));
@@ -313,44 +320,54 @@ impl Schedule {
         self.active.retain(|active| active.ticket.id != ticket.id);
         let Wish { app_name, formats, .. } = &ticket.wish;
         let until = now + rest.min(MAX_REST);
-        self.resting.extend(formats.iter().map(|&format| ((app_name.clone(), format), until)));
+        for &format in formats {
+            let rests = self.resting.entry((app_name.clone(), format)).or_insert(until);
+            *rests = until.max(*rests);
+        }
     }
 
-    /// What a pass has left behind at old devices: it has sent all of its chunks, or some, or some that were corrupt.
-    pub(super) fn note_parts(&mut self, pass: &Active, sent: Sent, now: Instant) {
-        if pass.ticket.wish.is_plain() {
-            let end = match sent {
-                // Though it may have sent nothing itself: an earlier one has.
-                Sent::Corrupt => End::Corrupt,
-                Sent::Part if pass.seats.sent() == 0 => End::Clean,
-                Sent::All if !pass.seats.went_round() => End::Clean,
-                Sent::All | Sent::Part => End::Ragged,
-            };
-            self.holds.end(&pass.ticket.wish.app_name, end, now);
+    /// A pass has left these parts at old devices; says whether a device waits for something else under that name, which
+    /// is held from now on.
+    pub(super) fn note_parts(&mut self, pass: &Active, parts: Parts, now: Instant) -> bool {
+        let Wish { app_name, .. } = &pass.ticket.wish;
+        if !pass.ticket.wish.is_plain() {
+            return false;
         }
+        let nothing = parts != Parts::Corrupt && pass.seats.sent() == 0;
+        self.holds.end(app_name, if nothing { Parts::None } else { parts }, now);
+        self.waiting.iter().any(|waiting| {
+            let wish = &waiting.ticket.wish;
+            wish.app_name == *app_name && wish.is_asked() && held_until(&self.holds, waiting, now).is_some()
+        })
     }
 
     /// What devices have asked for and still wait for, and the names that are held.
     pub(super) fn close(&mut self) -> (Vec<Wish>, Holds) {
         let waiting = self.waiting.drain(..).map(|waiting| waiting.ticket.wish);
-        (waiting.filter(|wish| wish.asked).collect(), std::mem::take(&mut self.holds))
+        (waiting.filter(Wish::is_asked).collect(), std::mem::take(&mut self.holds))
     }
 
     /// When a wish that waits has rested enough, is held no more, or may overtake a pass that waits for the registry.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let until = |waiting: &Waiting| {
             let until = self.rests_until(&waiting.ticket.wish).or_else(|| held_until(&self.holds, waiting, now));
-            until.or_else(|| self.active.iter().any(Active::is_starving).then_some(now + STARVING))
+            let starved = || self.active.iter().filter_map(|active| active.starving.at()).filter(|at| *at > now).min();
+            until.or_else(starved)
         };
         self.waiting.iter().filter_map(until).min()
     }
 
     /// Calls off what was declared and is no more; what devices asked for goes on.
-    pub(super) fn withdraw(&mut self, declared: impl Fn(&Wish) -> bool) {
-        let gone = |wish: &Wish| wish.source == Source::Declared && !declared(wish);
-        self.waiting.retain(|waiting| waiting.ticket.wish.asked || !gone(&waiting.ticket.wish));
+    ///
+    /// `declared` says in which formats a name is declared by now.
+    pub(super) fn withdraw(&mut self, declared: impl Fn(&str) -> Vec<Format>) {
+        let gone = |wish: &Wish| {
+            let declared = declared(&wish.app_name);
+            wish.source == Source::Declared && !wish.formats.iter().all(|format| declared.contains(format))
+        };
+        self.waiting.retain(|waiting| waiting.ticket.wish.is_asked() || !gone(&waiting.ticket.wish));
         for waiting in self.waiting.iter_mut().filter(|waiting| gone(&waiting.ticket.wish)) {
-            waiting.ticket.wish.source = Source::Requested;
+            waiting.ticket.wish.narrow();
         }
         for active in &self.active {
             if gone(&active.ticket.wish) && !active.seats.is_taken() {

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::protocol::Format;
+
 /// A pass goes once through all chunks, and then again through those that somebody who joined late has missed.
 ///
 /// Joining is possible until the first round is over: who asks during the second is served by a pass of its own, so
@@ -17,19 +19,20 @@ struct State {
     again: u32,
     /// Those of them that are on their way or gone.
     sent_again: u32,
-    /// Somebody asked, or asked again.
-    joined: bool,
+    /// What those who asked want to hear.
+    joined: Vec<Format>,
     closed: bool,
 }
 
 impl Seats {
-    /// Joins, and says whether that was still possible.
-    pub(super) fn join(&self) -> bool {
+    /// Joins, to hear these formats, and says whether that was still possible.
+    pub(super) fn join(&self, formats: &[Format]) -> bool {
         let mut state = self.lock();
         if state.closed {
             return false;
         }
-        state.joined = true;
+        let State { joined, .. } = &mut *state;
+        joined.extend(formats.iter().filter(|format| !joined.contains(format)).copied().collect::<Vec<_>>());
         state.again = state.again.max(state.sent);
         true
     }
@@ -62,14 +65,14 @@ impl Seats {
         total.saturating_sub(state.sent) + state.again.saturating_sub(state.sent_again)
     }
 
-    /// Whether somebody joined who makes a second round necessary.
-    pub(super) fn went_round(&self) -> bool {
-        self.lock().again > 0
-    }
-
     /// Whether somebody has joined.
     pub(super) fn is_taken(&self) -> bool {
-        self.lock().joined
+        !self.lock().joined.is_empty()
+    }
+
+    /// What those who joined want to hear.
+    pub(super) fn joined(&self) -> Vec<Format> {
+        self.lock().joined.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -90,7 +93,7 @@ mod tests {
     #[test]
     fn who_joins_before_the_first_chunk_has_missed_nothing() {
         let seats = Seats::default();
-        assert!(seats.join());
+        assert!(seats.join(&[Format::Full]));
         seats.send();
         assert_eq!(seats.close(), 0);
     }
@@ -98,9 +101,9 @@ mod tests {
     #[test]
     fn the_second_round_serves_all_who_joined_once() {
         let seats = sent(3);
-        assert!(seats.join());
+        assert!(seats.join(&[Format::Full]));
         (0..4).for_each(|_| seats.send());
-        assert!(seats.join());
+        assert!(seats.join(&[Format::Full]));
         (0..6).for_each(|_| seats.send());
         assert_eq!(seats.close(), 7);
     }
@@ -109,23 +112,17 @@ mod tests {
     fn nobody_joins_after_the_first_round() {
         let seats = sent(3);
         seats.close();
-        assert!(!seats.join());
+        assert!(!seats.join(&[Format::Full]));
     }
 
     #[test]
     fn both_rounds_count_as_what_is_left() {
         let seats = sent(3);
-        seats.join();
+        seats.join(&[Format::Full]);
         assert_eq!(seats.left(10), 7 + 3);
         (0..7).for_each(|_| seats.send());
         seats.close();
         seats.send_again();
         assert_eq!(seats.left(10), 2);
-    }
-
-    #[test]
-    fn a_round_for_nobody_is_no_round() {
-        let seats = sent(3);
-        assert_eq!((seats.close(), seats.went_round()), (0, false));
     }
 }

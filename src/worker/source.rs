@@ -1,28 +1,15 @@
 //! A module, read from the registry chunk by chunk and encoded on the way.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use futures::{
-    FutureExt as _,
-    future::{BoxFuture, Shared},
-};
 
-use super::look::MAX_CHUNKS;
+use super::{holds::Begun, known::ChunkDigests, starving::Starving};
 use crate::{
     digest::{Digest, Hasher},
     protocol::{ChunkEncoder, ChunkHead, Format},
     registry::{Module, ModuleReader, RangeReader, Registry, RegistryError},
 };
-
-/// The digests of chunks that are remembered, over all modules: 8 MiB of them.
-const MAX_KNOWN: usize = MAX_CHUNKS as usize;
-
-/// Modules of which it is remembered how far they were read in vain.
-const MAX_BEGUN: usize = 32;
 
 /// One chunk, ready for the wire.
 pub(super) struct EncodedChunk {
@@ -41,21 +28,21 @@ enum Reader {
 
 /// Reads the chunks of a module in order.
 pub(super) struct ChunkSource {
+    registry: Registry,
     module: Module,
     head: Arc<ChunkHead>,
     reader: Reader,
     /// What was read, and belongs to the next chunk.
     rest: Bytes,
     next: u32,
-    /// The digests of all chunks, where they are known; else those of the chunks read so far.
+    /// The digests of all chunks, where they are known: every chunk is checked against them.
     known: Option<ChunkDigests>,
+    /// Those of the chunks read so far.
     seen: Vec<Digest>,
-    /// What an earlier reading, which did not get to its end, saw of the first chunks: devices may have them.
-    begun: Vec<Digest>,
+    /// It was read anew once, because what a cache had was not what it should be.
+    read_anew: bool,
+    starving: Starving,
 }
-
-/// The digest of each chunk of a module that was verified.
-pub(super) type ChunkDigests = Arc<[Digest]>;
 
 impl ChunkSource {
     /// Reads from the beginning; what is read is verified at the end.
@@ -65,14 +52,7 @@ impl ChunkSource {
         head: Arc<ChunkHead>,
     ) -> Result<Self, RegistryError> {
         let reader = Reader::Whole(registry.open(module).await?);
-        let (module, rest, seen, begun) = (module.clone(), Bytes::new(), Vec::new(), Vec::new());
-        Ok(Self { module, head, reader, rest, next: 0, known: None, seen, begun })
-    }
-
-    /// Expects the first chunks to be what an earlier reading saw, before that of the whole is known to be right.
-    pub(super) fn expect(mut self, begun: Vec<Digest>) -> Self {
-        self.begun = begun;
-        self
+        Ok(Self::new(registry, module, head, reader))
     }
 
     /// Reads from chunk `first` on, and checks each chunk against what is known of it.
@@ -84,14 +64,41 @@ impl ChunkSource {
         known: ChunkDigests,
     ) -> Result<Self, RegistryError> {
         let reader = Reader::Part(registry.open_at(module, head.layout.offset(first)).await?);
-        let (rest, seen, begun) = (Bytes::new(), Vec::new(), Vec::new());
-        Ok(Self { module: module.clone(), head, reader, rest, next: first, known: Some(known), seen, begun })
+        Ok(Self { next: first, ..Self::new(registry, module, head, reader).knowing(Some(known)) })
+    }
+
+    fn new(registry: &Registry, module: &Module, head: Arc<ChunkHead>, reader: Reader) -> Self {
+        Self {
+            registry: registry.clone(),
+            module: module.clone(),
+            head,
+            reader,
+            rest: Bytes::new(),
+            next: 0,
+            known: None,
+            seen: Vec::new(),
+            read_anew: false,
+            starving: Starving::default(),
+        }
+    }
+
+    /// Checks each chunk against what is known of it, if anything is.
+    pub(super) fn knowing(self, known: Option<ChunkDigests>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// Says where it waits for the registry.
+    pub(super) fn telling(self, starving: Starving) -> Self {
+        Self { starving, ..self }
     }
 
     /// Waits until the first bytes of the next chunk are here. A call that is cancelled loses nothing.
     pub(super) async fn ready(&mut self) -> Result<(), RegistryError> {
         if self.rest.is_empty() && self.head.layout.len_of(self.next) > 0 {
-            self.rest = self.read().await?.unwrap_or_default();
+            match self.read().await {
+                Ok(bytes) => self.rest = bytes.unwrap_or_default(),
+                Err(error) => self.read_anew(error).await?,
+            }
         }
         Ok(())
     }
@@ -100,6 +107,18 @@ impl ChunkSource {
     ///
     /// The last chunk comes only after the whole module was verified.
     pub(super) async fn next(&mut self, formats: &[Format]) -> Result<EncodedChunk, RegistryError> {
+        loop {
+            match self.chunk(formats).await {
+                Ok(chunk) => {
+                    self.next += 1;
+                    return Ok(chunk);
+                }
+                Err(error) => self.read_anew(error).await?,
+            }
+        }
+    }
+
+    async fn chunk(&mut self, formats: &[Format]) -> Result<EncodedChunk, RegistryError> {
         let index = self.next;
         let mut encoders: Vec<_> =
             formats.iter().map(|&format| (format, ChunkEncoder::new(&self.head, format, index))).collect();
@@ -117,32 +136,56 @@ impl ChunkSource {
             left -= piece.len();
             self.rest.advance(piece.len());
         }
-        self.next += 1;
         self.check(index, hasher.finish()).await?;
         let payloads = encoders.into_iter().map(|(format, encoder)| (format, encoder.finish())).collect();
         Ok(EncodedChunk { index, len, payloads })
     }
 
     async fn check(&mut self, index: u32, digest: Digest) -> Result<(), RegistryError> {
-        let expected = self.known.as_deref().unwrap_or(&self.begun).get(index as usize);
-        if let Some(&expected) = expected.filter(|expected| **expected != digest) {
-            let reference = self.module.reference.clone();
-            return Err(RegistryError::DigestMismatch { reference, expected, actual: digest });
-        }
-        if self.known.is_some() {
-            return Ok(());
+        if let Some(known) = &self.known {
+            return match known.get(index as usize) {
+                Some(&expected) if expected != digest => {
+                    let reference = self.module.reference.clone();
+                    Err(RegistryError::DigestMismatch { reference, expected, actual: digest })
+                }
+                _ => Ok(()),
+            };
         }
         self.seen.push(digest);
         // The reader ends only after the digest of the whole was as it should be.
-        if self.next == self.head.layout.total() && self.read().await?.is_some() {
+        if index + 1 == self.head.layout.total() && self.read().await?.is_some() {
             return Err(self.short(0));
         }
         Ok(())
     }
 
-    /// The digests of the chunks read so far, by this reading or the one before: whichever came farther.
-    pub(super) fn begun(self) -> Vec<Digest> {
-        if self.seen.len() > self.begun.len() { self.seen } else { self.begun }
+    /// Reads the chunk under way anew where a copy on disk may be to blame, and every chunk is checked: once.
+    async fn read_anew(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+        let is_copy = matches!(error, RegistryError::DigestMismatch { .. } | RegistryError::CacheChanged { .. });
+        if self.read_anew || self.known.is_none() || !is_copy {
+            return Err(error);
+        }
+        tracing::warn!(reference = %self.module.reference, chunk = self.next, %error, "reading it anew");
+        self.read_anew = true;
+        self.registry.distrust(&self.module).await;
+        let offset = self.head.layout.offset(self.next);
+        self.reader = Reader::Part(self.registry.open_at(&self.module, offset).await?);
+        self.rest = Bytes::new();
+        Ok(())
+    }
+
+    /// The first so many chunks, for who must tell whether they are the same as others; none where they are not known, or
+    /// where there are none.
+    pub(super) fn first(&self, chunks: u32) -> Option<Begun> {
+        let digests = self.known.as_deref().unwrap_or(&self.seen).get(..chunks as usize)?;
+        let mut hasher = Hasher::new();
+        digests.iter().for_each(|digest| hasher.update(digest.as_bytes()));
+        (chunks > 0).then(|| Begun { chunks, digest: hasher.finish() })
+    }
+
+    /// Whether every chunk is checked as it comes, rather than the whole at its end.
+    pub(super) fn is_checked(&self) -> bool {
+        self.known.is_some()
     }
 
     /// The digests of all chunks, once the module was read to its end.
@@ -151,10 +194,15 @@ impl ChunkSource {
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        match &mut self.reader {
-            Reader::Whole(reader) => reader.next().await,
-            Reader::Part(reader) => reader.next().await,
-        }
+        let Self { reader, starving, .. } = self;
+        starving
+            .during(async {
+                match reader {
+                    Reader::Whole(reader) => reader.next().await,
+                    Reader::Part(reader) => reader.next().await,
+                }
+            })
+            .await
     }
 
     /// The reader ended before or after the size that it promised: it counts itself, so this is not to be expected.
@@ -162,132 +210,5 @@ impl ChunkSource {
         let expected = self.module.size;
         let actual = if left == 0 { expected + 1 } else { expected.saturating_sub(left as u64) };
         RegistryError::SizeMismatch { reference: self.module.reference.clone(), expected, actual }
-    }
-}
-
-/// What verified readings left: the digest of each chunk, for the modules read last.
-#[derive(Clone, Default)]
-pub(super) struct KnownChunks(Arc<Mutex<Known>>);
-
-/// A module's digest and the size of its chunks in bytes.
-type Cut = (Digest, u32);
-
-/// A reading of a module for the digests of its chunks, by all who need them: whoever waits for it drives it.
-type Survey = Shared<BoxFuture<'static, Result<ChunkDigests, Arc<RegistryError>>>>;
-
-#[derive(Default)]
-struct Known {
-    digests: HashMap<Cut, ChunkDigests>,
-    surveys: HashMap<Cut, Survey>,
-    /// Of readings that did not get to their end: what was sent of them.
-    begun: HashMap<Cut, Vec<Digest>>,
-    /// The oldest first.
-    order: VecDeque<Cut>,
-    chunks: usize,
-}
-
-impl KnownChunks {
-    /// The digests of the chunks of the module that `head` is about.
-    pub(super) fn get(&self, head: &ChunkHead) -> Option<ChunkDigests> {
-        let known = self.lock();
-        known.digests.get(&cut(head)).cloned()
-    }
-
-    /// The digests of the chunks of a module; where nobody knows them, it is read once, however many ask meanwhile.
-    pub(super) async fn get_or_survey(
-        &self,
-        registry: &Registry,
-        module: &Module,
-        head: &Arc<ChunkHead>,
-    ) -> Result<ChunkDigests, Arc<RegistryError>> {
-        if let Some(digests) = self.get(head) {
-            return Ok(digests);
-        }
-        let cut = cut(head);
-        let begin = || survey(registry.clone(), module.clone(), head.clone()).boxed().shared();
-        let survey = self.lock().surveys.entry(cut).or_insert_with(begin).clone();
-        let surveyed = survey.await;
-        self.lock().surveys.remove(&cut);
-        if let Ok(digests) = &surveyed {
-            self.put(head, digests.clone());
-        }
-        surveyed
-    }
-
-    /// What the last reading saw that did not get to its end.
-    pub(super) fn begun(&self, head: &ChunkHead) -> Vec<Digest> {
-        self.lock().begun.get(&cut(head)).cloned().unwrap_or_default()
-    }
-
-    /// A reading did not get to its end; `digests` of what was sent of it, none where it was corrupt.
-    pub(super) fn put_begun(&self, head: &ChunkHead, digests: Vec<Digest>) {
-        let mut known = self.lock();
-        // Bounded by forgetting: there are never many at once, and all it costs is a check.
-        if known.begun.len() >= MAX_BEGUN {
-            known.begun.clear();
-        }
-        if digests.is_empty() {
-            known.begun.remove(&cut(head));
-        } else {
-            known.begun.insert(cut(head), digests);
-        }
-    }
-
-    /// Remembers them.
-    pub(super) fn put(&self, head: &ChunkHead, digests: ChunkDigests) {
-        let mut known = self.lock();
-        let cut = cut(head);
-        known.begun.remove(&cut);
-        known.chunks += digests.len();
-        match known.digests.insert(cut, digests) {
-            None => known.order.push_back(cut),
-            Some(same) => known.chunks -= same.len(),
-        }
-        while known.chunks > MAX_KNOWN
-            && let Some(oldest) = known.order.pop_front()
-        {
-            known.chunks -= known.digests.remove(&oldest).map_or(0, |digests| digests.len());
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn cut(head: &ChunkHead) -> Cut {
-    (head.digest, head.layout.chunk_size())
-}
-
-/// Reads a whole module without sending anything, for the digests of its chunks.
-async fn survey(registry: Registry, module: Module, head: Arc<ChunkHead>) -> Result<ChunkDigests, Arc<RegistryError>> {
-    let mut source = ChunkSource::open(&registry, &module, head.clone()).await?;
-    for _ in 0..head.layout.total() {
-        source.next(&[]).await?;
-    }
-    Ok(source.verified())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::Layout;
-
-    fn head(name: &str) -> ChunkHead {
-        let layout = Layout::new(10, 5).unwrap();
-        ChunkHead { app_name: name.to_owned(), digest: Digest::of(name.as_bytes()), layout }
-    }
-
-    #[test]
-    fn what_was_verified_last_is_known_within_a_bound() {
-        let known = KnownChunks::default();
-        let half: ChunkDigests = vec![Digest::of(b""); MAX_KNOWN / 2].into();
-        for name in ["a", "b", "b", "c"] {
-            known.put(&head(name), half.clone());
-        }
-        assert!(known.get(&head("a")).is_none());
-        assert!(known.get(&head("b")).is_some() && known.get(&head("c")).is_some());
-        known.put(&head("d"), vec![Digest::of(b""); MAX_KNOWN + 1].into());
-        assert!(known.get(&head("d")).is_none(), "more than is remembered at all");
     }
 }

@@ -113,7 +113,7 @@ impl Turns {
     fn grant(&self, state: &mut State) {
         state.waiting.retain(|waiting| !waiting.grant.is_closed());
         while let Some(next) = state.next(Instant::now()) {
-            let Waiting { claim, places, grant } = state.waiting.swap_remove(next);
+            let Waiting { claim, places, grant } = state.waiting.remove(next);
             let kind = claim.kind();
             state.held[kind as usize] += places;
             if let Err(mut refused) = grant.send(Share { turns: self.clone(), kind, places }) {

@@ -9,19 +9,18 @@ use tokio::{
 
 use super::{
     super::{
+        holds::Parts,
         notices,
         progress::{Failure, FailureReason, Source},
         publisher::SendError,
         pull::{Pull, PullError},
-        schedule::{Active, Plan, Sent, Ticket, Wish},
+        schedule::{Active, Plan, Ticket, Wish},
     },
     Channel, Ended,
     hearing::HELD,
+    left_of,
 };
-use crate::{
-    protocol::{ErrorCode, ErrorNotice},
-    registry::RegistryError,
-};
+use crate::protocol::{ErrorCode, ErrorNotice};
 
 /// The least that a pass rests that has failed, so that requests for what cannot be had cost little.
 const MIN_REST: Duration = Duration::from_secs(1);
@@ -35,8 +34,9 @@ impl Channel {
                 self.looked(&ticket, looked);
                 None
             }
-            Ok((id, Ended::Pass(sent, took))) => {
+            Ok((id, Ended::Pass(sent, parts, took))) => {
                 let pass = self.passes.remove(&id)?;
+                self.note_parts(&pass, parts);
                 self.passed(&pass, sent, took)
             }
             Ok((_, Ended::Pull(pull, result))) => {
@@ -56,9 +56,9 @@ impl Channel {
         let tracker = &self.link.tracker;
         // A device must not be able to unsettle the channel by what it asks for: that is said of the artifact alone.
         match &looked {
-            Ok(_) => tracker.registry(None),
+            Ok(_) if ticket.wish.reference.host() == self.link.registry.host() => tracker.registry(None),
             Err(SendError::Registry(error)) if ticket.wish.source == Source::Declared => tracker.registry(Some(error)),
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
         match looked {
             Ok(plan) if self.is_published(ticket, &plan) => self.unchanged(ticket),
@@ -74,7 +74,7 @@ impl Channel {
                 if let Some(ticket) = self.schedule.take(ticket.id)
                     && let Some(failure) = error.failure()
                 {
-                    self.failed(&ticket, failure, MIN_REST, ticket.wish.asked);
+                    self.failed(&ticket, failure, MIN_REST, ticket.wish.is_asked());
                 }
             }
         }
@@ -100,16 +100,17 @@ impl Channel {
         self.settle();
     }
 
+    /// What a pass has left at old devices; those who wait for something else under its name are told so.
+    fn note_parts(&mut self, pass: &Active, parts: Parts) {
+        if self.schedule.note_parts(pass, parts, Instant::now()) {
+            self.refuse(&pass.ticket.wish.app_name, None, ErrorCode::Busy, HELD);
+        }
+    }
+
     /// A pass has ended.
     fn passed(&mut self, pass: &Active, sent: Result<(), SendError>, took: Duration) -> Option<Wish> {
         let (now, ticket) = (Instant::now(), &pass.ticket);
         let Wish { reference, app_name, .. } = &ticket.wish;
-        let extent = match &sent {
-            Ok(()) => Sent::All,
-            Err(SendError::Registry(RegistryError::DigestMismatch { .. })) => Sent::Corrupt,
-            Err(_) => Sent::Part,
-        };
-        self.schedule.note_parts(pass, extent, now);
         let failure = match sent {
             Ok(()) => {
                 self.schedule.end(ticket, took, now);
@@ -122,7 +123,7 @@ impl Channel {
                 self.settle();
                 return None;
             }
-            Err(error) => error.failure().filter(|_| !self.is_cut_otherwise(pass)),
+            Err(error) => error.failure().filter(|_| self.link.is_cut_so(&pass.plan.head)),
         };
         match failure {
             Some(failure) => {
@@ -133,15 +134,9 @@ impl Channel {
                 self.schedule.end(ticket, Duration::ZERO, now);
                 self.link.tracker.broken_off(ticket);
                 self.declared.look_again(app_name, now);
-                pass.seats.is_taken().then(|| ticket.wish.clone()).and_then(|wish| self.begin_anew(wish))
+                left_of(pass).and_then(|wish| self.begin_anew(wish))
             }
         }
-    }
-
-    /// Whether the broker that we are connected to by now takes only smaller chunks than those of the pass.
-    fn is_cut_otherwise(&self, pass: &Active) -> bool {
-        let head = &pass.plan.head;
-        self.link.chunk_size(&head.app_name).is_ok_and(|size| size.get() < head.layout.chunk_size())
     }
 
     /// What was broken off is asked for again, here or, where this channel ends, on the next one.
@@ -198,7 +193,7 @@ impl Channel {
         tracing::error!(%error, "a transfer broke down");
         let pass = self.passes.remove(&error.id());
         if let Some(pass) = &pass {
-            self.schedule.note_parts(pass, Sent::Part, Instant::now());
+            self.note_parts(pass, Parts::Sound(pass.begun));
         }
         let look = self.looks.remove(&error.id()).inspect(|ticket| drop(self.schedule.take(ticket.id)));
         match pass.map(|pass| pass.ticket).or(look) {

@@ -24,6 +24,9 @@ use crate::{
 /// What a device hears that has to wait because others may keep parts of another module under that name.
 pub(super) const HELD: &str = "another version was said under this name just now, and devices may keep parts of it: this one follows within six minutes";
 
+/// What a device hears that asks for what the configuration does not allow.
+const NOT_ALLOWED: &str = "this channel does not bring that module";
+
 /// Why a request is not served, for the device that made it.
 struct Refusal {
     code: ErrorCode,
@@ -95,7 +98,7 @@ impl Channel {
         let reference = Reference::parse(&request.app_name, self.link.registry.host())
             .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("`app_name` is no reference: {error}")))?;
         if !self.config.requests.as_ref().is_some_and(|allow| allow.allows(&reference)) {
-            let refusal = Refusal::new(ErrorCode::NotAllowed, "this channel does not bring that module");
+            let refusal = Refusal::new(ErrorCode::NotAllowed, NOT_ALLOWED);
             return Err(Refusal { not_allowed: Some(reference), ..refusal });
         }
         let format = match &request.full {
@@ -138,7 +141,7 @@ impl Channel {
             reference: reference.clone(),
             formats: vec![format],
             source: Source::Requested,
-            asked: true,
+            asked: vec![format],
         };
         let admission = self.schedule.ask(wish, self.config.queue, Instant::now());
         match admission {
@@ -154,10 +157,19 @@ impl Channel {
 
     /// What a device asked for before the channel was opened anew.
     pub(super) fn ask_again(&mut self, mut wish: Wish) {
-        if self.config.requests.as_ref().is_some_and(|allow| allow.allows(&wish.reference)) {
-            self.link.tracker.pending(&wish.reference, &wish.app_name);
-            (wish.source, wish.asked) = (Source::Requested, true);
-            self.schedule.ask(wish, usize::MAX, Instant::now());
+        // It may mean another registry by now.
+        let reference = Reference::parse(&wish.app_name, self.link.registry.host());
+        let allowed = self.config.requests.as_ref();
+        match reference.ok().filter(|reference| allowed.is_some_and(|allow| allow.allows(reference))) {
+            Some(reference) => {
+                self.link.tracker.pending(&reference, &wish.app_name);
+                wish.reference = reference;
+                wish.narrow();
+                self.schedule.ask(wish, usize::MAX, Instant::now());
+            }
+            None => {
+                self.refuse(&wish.app_name, None, ErrorCode::NotAllowed, NOT_ALLOWED);
+            }
         }
     }
 

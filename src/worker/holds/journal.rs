@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    io,
+    fs::File,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -10,16 +11,16 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Cut, HOLD, Hold};
+use super::{Allowed, HOLD, Hold, Until};
 
-/// The file, and what it is called.
+/// The file.
 #[derive(Debug)]
 pub(super) struct Journal(PathBuf);
 
 /// A name that is held, as it is written down.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
-    cut: Option<Cut>,
+    allowed: Option<Allowed>,
     /// Seconds since 1970; none while a pass is under way, which nobody knows the end of where the worker is killed.
     until: Option<u64>,
 }
@@ -40,8 +41,8 @@ impl Journal {
         let (now, time) = (Instant::now(), seconds(SystemTime::now()));
         let left = |entry: &Entry| entry.until.map_or(HOLD, |until| Duration::from_secs(until.saturating_sub(time)));
         let holds = entries.into_iter().map(|(app_name, entry)| {
-            let cut = entry.cut;
-            (app_name, Hold { cut, until: Some(now + left(&entry).min(HOLD)), over_parts: true })
+            let until = Until::Over(now + left(&entry).min(HOLD));
+            (app_name, Hold { allowed: entry.allowed, until })
         });
         (journal, holds.collect())
     }
@@ -51,9 +52,12 @@ impl Journal {
         let (now, time) = (Instant::now(), SystemTime::now());
         let entries: HashMap<_, _> = holds
             .iter()
-            .map(|(app_name, Hold { cut, until, .. })| {
-                let until = until.map(|until| seconds(time + (until - now)));
-                (app_name, Entry { cut: *cut, until })
+            .map(|(app_name, Hold { allowed, until })| {
+                let until = match until {
+                    Until::UnderWay(_) => None,
+                    Until::Over(until) => Some(seconds(time + (*until - now))),
+                };
+                (app_name, Entry { allowed: *allowed, until })
             })
             .collect();
         if let Err(error) = self.replace(&entries) {
@@ -63,7 +67,10 @@ impl Journal {
 
     fn replace(&self, entries: &HashMap<&String, Entry>) -> io::Result<()> {
         let new = self.0.with_extension("new");
-        std::fs::write(&new, serde_json::to_vec(entries)?)?;
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(entries)?)?;
+        // After a loss of power the old journal is there, or the new one, and no empty file.
+        file.sync_data()?;
         std::fs::rename(&new, &self.0)
     }
 }
