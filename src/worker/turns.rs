@@ -287,4 +287,27 @@ mod tests {
         drop(first);
         assert!(turns.take(pass(now, 2), 1).now_or_never().is_some());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_chunks_by_number_is_served_in_turn() {
+        let turns = Turns::default();
+        let mut held = futures::future::join_all((0..FOR_PULLS).map(|_| turns.take(Claim::Pull, 1))).await;
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(turns.take(Claim::Pull, 1))).collect();
+        waiting.iter_mut().for_each(|waiting| assert!(waiting.now_or_never().is_none()));
+        let mut served = [0; 3];
+        for _ in 0..30 {
+            held.pop();
+            let (index, share) = waiting
+                .iter_mut()
+                .enumerate()
+                .find_map(|(index, waiting)| Some((index, waiting.now_or_never()?)))
+                .unwrap();
+            served[index] += 1;
+            held.push(share);
+            // And the next chunk of the same.
+            waiting[index] = Box::pin(turns.take(Claim::Pull, 1));
+            assert!((&mut waiting[index]).now_or_never().is_none());
+        }
+        assert_eq!(served, [10; 3]);
+    }
 }

@@ -91,3 +91,29 @@ async fn a_device_that_hears_busy_asks_again_and_is_served() {
     join_all(fetching).await;
     assert_eq!(errors.hear_an_error().await.code, ErrorCode::Busy);
 }
+
+#[tokio::test]
+async fn a_slow_registry_does_not_have_more_than_four_passes_share_it() {
+    let mut channel = Channel::start().await;
+    let proxy = crate::lab::FaultProxy::to(&channel.registry.host()).await;
+    channel.config.registry.host.clone_from(&proxy.host);
+    channel.config.requests = Some(wasmproxy::worker::AllowList::anything_under(&proxy.host).unwrap());
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    for index in 0..12 {
+        channel.registry.push(&format!("wasm/module-{index}:1"), module(40 * CHUNK + index)).await;
+    }
+    let listener = channel.listen().await;
+    proxy.throttle(100_000);
+    for index in 0..12 {
+        listener.ask(&json!({"app_name": format!("wasm/module-{index}:1")}).to_string()).await;
+    }
+    let mut progress = worker.progress();
+    let mut most = 0;
+    while progress.borrow_and_update().totals.completed < 12 {
+        let streaming = progress.borrow().artifacts.values().filter(|artifact| artifact.phase == wasmproxy::worker::Phase::Streaming).count();
+        most = most.max(streaming);
+        progress.changed().await.unwrap();
+    }
+    assert!(most <= 4, "{most} at once");
+}
