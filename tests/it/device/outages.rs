@@ -29,7 +29,7 @@ async fn a_device_that_slept_through_the_rest_asks_for_just_that() {
     fetch.end().await.unwrap();
     assert_eq!(floor.fetched(), bytes);
     let heard = ears.all().await;
-    assert_eq!(heard.numbers(), (40..CHUNKS as u32).collect::<Vec<_>>());
+    assert_eq!(heard.numbers(), (40..CHUNKS).collect::<Vec<_>>());
     assert_eq!((heard.to_everyone, heard.complete), (CHUNKS, 1), "nobody else was troubled");
 }
 
