@@ -113,6 +113,8 @@ impl<'de> Deserialize<'de> for Digest {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -139,6 +141,24 @@ mod tests {
     fn what_is_no_sha256_digest_is_refused() {
         for text in ["", "sha256:", "sha512:00", &ABC[..70], &ABC.to_uppercase(), &format!("{ABC}0")] {
             assert_eq!(text.parse::<Digest>(), Err(InvalidDigest), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_digest_is_written_in_one_way(bytes: Vec<u8>) {
+            let digest = Digest::of(&bytes);
+            let text = digest.to_string();
+            prop_assert_eq!(text.parse(), Ok(digest));
+            prop_assert_eq!(serde_json::from_str::<Digest>(&format!("{text:?}")).unwrap(), digest);
+            prop_assert_eq!(text.to_uppercase().parse::<Digest>(), Err(InvalidDigest));
+        }
+
+        #[test]
+        fn any_text_is_a_digest_or_an_error(text in "(sha256:)?\\PC{0,70}") {
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(digest.to_string(), text);
+            }
         }
     }
 }

@@ -22,6 +22,8 @@ mod error;
 mod event;
 mod fetch;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gathering;
 mod hearing;
 mod options;

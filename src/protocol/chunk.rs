@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::Layout;
+use super::{Layout, object};
 use crate::digest::Digest;
 
 /// How a chunk is written.
@@ -187,7 +187,7 @@ impl Chunk {
     /// # Errors
     /// See [`InvalidChunk`].
     pub fn from_json(payload: &[u8]) -> Result<Self, InvalidChunk> {
-        let wire: Wire<'_> = serde_json::from_slice(payload).map_err(|_| InvalidChunk::Malformed)?;
+        let wire: Wire<'_> = object(payload).ok_or(InvalidChunk::Malformed)?;
         let whole = match (wire.digest, wire.size, wire.chunk_size) {
             (None, None, None) => None,
             (Some(digest), Some(size), Some(chunk_size)) => {
@@ -295,6 +295,7 @@ mod tests {
         };
         for (payload, error) in [
             ("{}".to_owned(), InvalidChunk::Malformed),
+            (r#"["a",0,1,null,null,null,"AA=="]"#.to_owned(), InvalidChunk::Malformed),
             (plain(0, 1, "?"), InvalidChunk::Base64),
             (plain(1, 1, "AA=="), InvalidChunk::Inconsistent),
             (plain(0, 1, ""), InvalidChunk::Inconsistent),
@@ -329,6 +330,30 @@ mod tests {
             let chunk = Chunk::from_raw(&head.properties(0), &payload).unwrap();
             prop_assert_eq!(chunk.whole, Some((head.digest, head.layout)));
             prop_assert_eq!(chunk.data, data);
+        }
+
+        #[test]
+        fn a_chunk_that_is_accepted_fits_its_layout(
+            index in 0u32..5, total in 0u32..5, size in 0u64..20, chunk_size in 0u32..8, len in 0usize..9,
+        ) {
+            let properties = [
+                ("app_name", "a".to_owned()),
+                ("chunk_idx", index.to_string()),
+                ("total_chunks", total.to_string()),
+                ("digest", Digest::of(b"").to_string()),
+                ("size", size.to_string()),
+                ("chunk_size", chunk_size.to_string()),
+            ];
+            let properties = properties.map(|(name, value)| (name.to_owned(), value));
+            let json = serde_json::json!({
+                "app_name": "a", "chunk_idx": index, "total_chunks": total, "digest": Digest::of(b""), "size": size,
+                "chunk_size": chunk_size, "data": base64_simd::STANDARD.encode_to_string(vec![7; len]),
+            });
+            let raw = Chunk::from_raw(&properties, &vec![7; len]);
+            prop_assert_eq!(&raw, &Chunk::from_json(json.to_string().as_bytes()), "either format, the same verdict");
+            let fits = Layout::new(size, chunk_size)
+                .is_ok_and(|layout| layout.total() == total && layout.len_of(index) == len && index < total);
+            prop_assert_eq!(raw.is_ok(), fits);
         }
 
         #[test]

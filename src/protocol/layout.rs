@@ -139,5 +139,15 @@ mod tests {
         fn the_chunks_add_up_to_the_module(size in 1u64..10_000_000, chunk_size in 1000u32..20_000_000) {
             prop_assert_eq!(lengths(size, chunk_size).iter().sum::<usize>() as u64, size);
         }
+
+        #[test]
+        fn each_chunk_begins_where_the_one_before_it_ends(size: u64, chunk_size: u32, index: u32) {
+            let Ok(layout) = Layout::new(size, chunk_size) else { return Ok(()) };
+            let (index, last) = (index % layout.total(), layout.total() - 1);
+            let end = layout.offset(index) + layout.len_of(index) as u64;
+            prop_assert!(layout.len_of(index) > 0 && end <= size);
+            prop_assert_eq!(end, if index == last { size } else { layout.offset(index + 1) });
+            prop_assert_eq!(layout.len_of(layout.total()), 0);
+        }
     }
 }

@@ -12,6 +12,8 @@
 //! What arrives is bounded before it is read, and is an error, never a panic, where it is not as it should be.
 
 pub mod chunk;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod layout;
 pub mod notice;
 pub mod ranges;
@@ -27,5 +29,12 @@ pub use receipt::Receipt;
 pub use request::{DeviceName, Missing, Request};
 pub use topics::{TopicPrefix, Topics};
 
+use serde::Deserialize;
+
 /// The longest `app_name`, in bytes.
 pub const MAX_APP_NAME: usize = 512;
+
+/// Reads a JSON object: a list, which would be read as the fields in their order, is none.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    if json.trim_ascii_start().starts_with(b"{") { serde_json::from_slice(json).ok() } else { None }
+}

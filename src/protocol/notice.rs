@@ -206,9 +206,11 @@ impl Descriptor {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, sample::select};
     use serde_json::json;
 
     use super::*;
+    use crate::protocol::Layout;
 
     fn notice(code: ErrorCode) -> ErrorNotice {
         ErrorNotice {
@@ -287,6 +289,43 @@ mod tests {
         {
             let notice = json!({"app_name": "add", "code": code, "message": "later", "retryable": true});
             assert!(read(&notice).is_err(), "{code}");
+        }
+    }
+
+    const CODES: [&str; 10] = [
+        "bad_request",
+        "not_allowed",
+        "not_found",
+        "unauthorized",
+        "unsupported_artifact",
+        "too_large",
+        "changed",
+        "digest_mismatch",
+        "registry_unavailable",
+        "busy",
+    ];
+
+    proptest! {
+        #[test]
+        fn any_error_reads_back(
+            app_name in "(?s).{0,100}", code in select(&CODES[..]), message in "(?s).{0,100}",
+            device in prop::option::of("[A-Za-z0-9_-]{1,64}"), now in prop::option::of(any::<(u64, u32)>()),
+        ) {
+            let code: ErrorCode = serde_json::from_value(code.into()).unwrap();
+            let device = device.map(|device| device.parse().unwrap());
+            let now = now.map(|(size, chunk_size)| Descriptor { digest: Digest::of(b""), size, chunk_size });
+            let retryable = code.is_retryable();
+            let notice = ErrorNotice { app_name, code, message, retryable, device, now };
+            let json = serde_json::to_vec(&notice).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<ErrorNotice>(&json).unwrap(), notice);
+        }
+
+        #[test]
+        fn any_end_of_a_pass_reads_back(app_name in "(?s).{0,100}", size: u64, chunk_size: u32) {
+            let Ok(layout) = Layout::new(size, chunk_size) else { return Ok(()) };
+            let complete = Complete::from(&ChunkHead { app_name, digest: Digest::of(b""), layout });
+            let json = serde_json::to_vec(&complete).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<Complete>(&json).unwrap(), complete);
         }
     }
 }

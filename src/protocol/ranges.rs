@@ -31,7 +31,7 @@ impl ChunkRanges {
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         for number in numbers.into_iter().take(MAX_CHUNKS as usize) {
             match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == number => *last = number,
+                Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
                 _ => ranges.push((number, number)),
             }
         }
@@ -83,6 +83,12 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_number_has_no_neighbour() {
+        let ranges = ChunkRanges::first_of([u32::MAX - 1, u32::MAX, u32::MAX]).unwrap();
+        assert_eq!(ranges.last(), u32::MAX);
+    }
+
+    #[test]
     fn no_more_chunks_than_one_request_may_ask_for_are_named() {
         assert_eq!(ChunkRanges::first_of(0..1000).unwrap().iter().count(), MAX_CHUNKS as usize);
     }
@@ -107,6 +113,24 @@ mod tests {
             let ranges = ChunkRanges::first_of(numbers.clone()).unwrap();
             let read: ChunkRanges = serde_json::from_str(&serde_json::to_string(&ranges).unwrap()).unwrap();
             prop_assert_eq!(read.iter().collect::<Vec<_>>(), numbers.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn what_is_accepted_is_sorted_disjoint_and_short(
+            start: u32, steps in prop::collection::vec((-2i64..20, -1i64..20), 0..10),
+        ) {
+            let mut end = i64::from(start);
+            let ranges = steps.iter().filter_map(|(gap, len)| {
+                let first = end + gap;
+                end = first + len;
+                Some((u32::try_from(first).ok()?, u32::try_from(end).ok()?))
+            });
+            if let Ok(ranges) = ChunkRanges::try_from(ranges.collect::<Vec<_>>()) {
+                let numbers: Vec<_> = ranges.iter().collect();
+                prop_assert!((1..=MAX_CHUNKS as usize).contains(&numbers.len()));
+                prop_assert!(numbers.is_sorted_by(|a, b| a < b));
+                prop_assert_eq!(numbers.last(), Some(&ranges.last()));
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_APP_NAME, request::MAX_REQUEST};
+use super::{MAX_APP_NAME, object, request::MAX_REQUEST};
 use crate::digest::Digest;
 
 /// Said on the device's own topic, so that a broker's access list can bind it to the device.
@@ -17,13 +17,15 @@ pub struct Receipt {
 impl Receipt {
     /// Reads a receipt; `None` for anything else.
     pub fn parse(payload: &[u8]) -> Option<Self> {
-        let receipt: Self = (payload.len() <= MAX_REQUEST).then(|| serde_json::from_slice(payload).ok())??;
+        let receipt: Self = (payload.len() <= MAX_REQUEST).then(|| object(payload))??;
         (receipt.app_name.len() <= MAX_APP_NAME).then_some(receipt)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -35,8 +37,19 @@ mod tests {
     #[test]
     fn anything_else_is_no_receipt() {
         let huge = format!(r#"{{"app_name":"a","digest":"{}","x":"{}"}}"#, Digest::of(b""), "x".repeat(MAX_REQUEST));
-        for payload in ["", "{}", r#"{"app_name":"a","digest":"md5:0"}"#, &huge] {
+        let list = format!(r#"["a", "{}"]"#, Digest::of(b""));
+        for payload in ["", "{}", r#"{"app_name":"a","digest":"md5:0"}"#, &list, &huge] {
             assert_eq!(Receipt::parse(payload.as_bytes()), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_receipt_reads_back_within_its_bounds(app_name in "(?s).{0,600}", module: Vec<u8>) {
+            let receipt = Receipt { app_name, digest: Digest::of(&module) };
+            let json = serde_json::to_vec(&receipt).unwrap();
+            let fits = receipt.app_name.len() <= MAX_APP_NAME && json.len() <= MAX_REQUEST;
+            prop_assert_eq!(Receipt::parse(&json), fits.then_some(receipt));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChunkRanges, MAX_APP_NAME, ranges::InvalidRanges};
+use super::{ChunkRanges, MAX_APP_NAME, object, ranges::InvalidRanges};
 use crate::digest::Digest;
 
 /// The longest request, in bytes.
@@ -136,11 +136,10 @@ impl Request {
     /// [`BadRequest::Unanswerable`] where it is too long, no JSON object, or has no `app_name`;
     /// [`BadRequest::Answerable`] where an optional field is not as it should be.
     pub fn parse(payload: &[u8]) -> Result<Self, BadRequest> {
-        // A list would be read as the fields in their order.
-        if payload.len() > MAX_REQUEST || !payload.trim_ascii_start().starts_with(b"{") {
+        if payload.len() > MAX_REQUEST {
             return Err(BadRequest::Unanswerable);
         }
-        let wire: Wire<'_> = serde_json::from_slice(payload).map_err(|_| BadRequest::Unanswerable)?;
+        let wire: Wire<'_> = object(payload).ok_or(BadRequest::Unanswerable)?;
         if wire.app_name.is_empty() || wire.app_name.len() > MAX_APP_NAME {
             return Err(BadRequest::Unanswerable);
         }
@@ -293,7 +292,58 @@ mod tests {
         assert_eq!(Request::parse(&request.to_json()), Ok(request));
     }
 
+    fn anything(depth: u32) -> impl Strategy<Value = serde_json::Value> {
+        use serde_json::Value;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "(?s).{0,80}".prop_map(Value::from),
+            Just(Value::from(DIGEST)),
+        ];
+        leaf.prop_recursive(depth, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(".{0,9}", inner, 0..6).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn any_request_reads_back(
+            app_name in "(?s).{1,100}",
+            device in prop::option::of("[A-Za-z0-9_-]{1,64}"),
+            format in prop::option::of(prop::sample::select(vec![Wanted::Json, Wanted::Raw])),
+            missing in prop::option::of((any::<u32>(), prop::collection::btree_set(any::<u32>(), 1..80))),
+        ) {
+            let device: Option<DeviceName> = device.map(|device| device.parse().unwrap());
+            let missing = device.clone().zip(missing).map(|(device, (chunk_size, chunks))| {
+                let chunks = ChunkRanges::first_of(chunks).unwrap();
+                Missing { device, digest: DIGEST.parse().unwrap(), chunk_size, chunks }
+            });
+            let full = Some(Full { device, format, missing }).filter(|full| *full != Full::default());
+            let request = Request { app_name, full };
+            let json = request.to_json();
+            prop_assert!(json.len() <= MAX_REQUEST);
+            prop_assert_eq!(Request::parse(&json), Ok(request));
+        }
+
+        #[test]
+        fn any_value_in_any_field_is_taken_or_named(
+            field in prop::sample::select(vec!["device", "format", "digest", "chunk_size", "chunks", "colour"]),
+            value in anything(4),
+        ) {
+            let mut request = serde_json::json!({"app_name": "a"});
+            request[field] = value;
+            match Request::parse(request.to_string().as_bytes()) {
+                Ok(request) => prop_assert_eq!(request.app_name, "a"),
+                Err(BadRequest::Answerable { message, .. }) => prop_assert!(message.contains(field), "{}", message),
+                Err(BadRequest::Unanswerable) => prop_assert!(request.to_string().len() > MAX_REQUEST),
+            }
+        }
+
         #[test]
         fn no_bytes_make_it_panic(payload in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Request::parse(&payload);

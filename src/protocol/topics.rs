@@ -172,6 +172,8 @@ fn bounded(topic: String) -> Result<String, InvalidTopic> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -218,5 +220,38 @@ mod tests {
         let device: DeviceName = "press-4".parse().unwrap();
         assert_eq!(topics.receipt_sender(&topics.receipt(&device).unwrap()), Some(device));
         assert_eq!(topics.receipt_sender(&topics.requests), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_topic_is_one_and_holds_its_devices_name(
+            channel in "[A-Za-z0-9_.:-]{1,64}", tenant in "[A-Za-z0-9_.:-]{1,64}", device in "[A-Za-z0-9_-]{1,64}",
+        ) {
+            let device: DeviceName = device.parse().unwrap();
+            for prefix in [
+                TopicPrefix::of_channel(&channel),
+                TopicPrefix::of_tenant(&tenant, &channel),
+                TopicPrefix::of_domain(&tenant, &channel),
+            ] {
+                let Ok(prefix) = prefix else { continue };
+                let topics = Topics::new(&prefix);
+                for (topic, end) in [(topics.device(&device), "/device/"), (topics.receipt(&device), "/received/")] {
+                    let Ok(topic) = topic else { continue };
+                    let end = format!("{end}{device}");
+                    prop_assert!(topic.len() <= MAX_TOPIC && topic.ends_with(&end), "{}", topic);
+                }
+                if let Ok(receipt) = topics.receipt(&device) {
+                    prop_assert_eq!(topics.receipt_sender(&receipt), Some(device.clone()));
+                }
+            }
+        }
+
+        #[test]
+        fn a_prefix_that_is_said_outright_is_taken_as_it_is_or_refused(text in "(?s).{0,130}") {
+            if let Ok(prefix) = TopicPrefix::new(text.clone()) {
+                prop_assert!(text.len() <= MAX_PREFIX && !text.contains(['+', '#', '\0']));
+                prop_assert_eq!(prefix.as_str(), text);
+            }
+        }
     }
 }

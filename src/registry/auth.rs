@@ -8,7 +8,7 @@ use std::{
 
 use http_auth::{ChallengeParser, ChallengeRef};
 use reqwest::{
-    StatusCode,
+    Method, StatusCode,
     header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use super::{
     credentials::{Login, Logins, bearer},
     error::RegistryError,
     reference::Reference,
-    transport::{Transport, host, odd, read_body, unavailable},
+    transport::{Transport, host, odd, unavailable},
 };
 
 /// A token's life where its service says nothing.
@@ -50,9 +50,17 @@ struct Kept {
     expires: Instant,
 }
 
+/// What a request shows at first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) authorization: HeaderValue,
+    /// A token that was asked for before, and could be asked for anew.
+    pub(super) is_renewable: bool,
+}
+
 /// What a registry asks for in a 401.
 #[derive(Debug, PartialEq, Eq)]
-enum Challenge {
+pub(super) enum Challenge {
     Basic,
     Bearer { realm: String, service: Option<String>, scope: Option<String> },
 }
@@ -63,12 +71,15 @@ impl Authenticator {
     }
 
     /// What to send at first: what the last challenge led to, or a token that was configured.
-    pub(super) fn first(&self, reference: &Reference) -> Result<Option<HeaderValue>, RegistryError> {
+    pub(super) fn first(&self, reference: &Reference) -> Result<Option<Shown>, RegistryError> {
+        let login = self.logins.of(reference.host())?;
         if let Some(kept) = self.kept().get(&Scope::of(reference)).filter(|kept| kept.expires > Instant::now()) {
-            return Ok(Some(kept.authorization.clone()));
+            let authorization = kept.authorization.clone();
+            let is_renewable = !matches!(&login, Login::Basic(header) if *header == authorization);
+            return Ok(Some(Shown { authorization, is_renewable }));
         }
-        match self.logins.of(reference.host())? {
-            Login::Bearer(token) => Ok(Some(token)),
+        match login {
+            Login::Bearer(authorization) => Ok(Some(Shown { authorization, is_renewable: false })),
             Login::Basic(_) | Login::Anonymous => Ok(None),
         }
     }
@@ -142,7 +153,7 @@ fn usable(life: Duration) -> Duration {
 }
 
 /// The challenge to answer: bearer where it is offered, since a token is the lesser secret to send.
-fn challenge(headers: &HeaderMap) -> Option<Challenge> {
+pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     let challenges = texts.flat_map(|text| ChallengeParser::new(text).map_while(Result::ok)).filter_map(|c| read(&c));
     challenges.reduce(|first, next| if first == Challenge::Basic { next } else { first })
@@ -160,7 +171,7 @@ fn read(challenge: &ChallengeRef<'_>) -> Option<Challenge> {
     }
 }
 
-fn token_url(
+pub(super) fn token_url(
     reference: &Reference,
     realm: &str,
     service: Option<&str>,
@@ -190,7 +201,7 @@ async fn fetch_token(
         Login::Basic(header) => Some(header),
         Login::Bearer(_) | Login::Anonymous => None,
     };
-    let response = transport.get(url, &HeaderMap::new(), authorization).await?;
+    let response = transport.send(Method::GET, url, &HeaderMap::new(), authorization).await?;
     let service = host(response.url());
     match response.status() {
         status if status.is_success() => {}
@@ -203,7 +214,7 @@ async fn fetch_token(
         }
         status => return Err(odd(service, format!("its token service answered {status}"))),
     }
-    let body = read_body(response, MAX_TOKEN_RESPONSE).await?;
+    let body = transport.document(response, MAX_TOKEN_RESPONSE).await?;
     let no_token = || odd(service.clone(), "its token service sent no token");
     let answer: TokenResponse = serde_json::from_slice(&body).map_err(|_| no_token())?;
     let token = answer.token.or(answer.access_token).ok_or_else(no_token)?;
@@ -213,6 +224,8 @@ async fn fetch_token(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::registry::Credentials;
 
@@ -276,5 +289,23 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         keep(0);
         assert_eq!(authenticator.kept().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_challenge_reads_back_however_it_is_written(
+            scheme in "[Bb][Ee][Aa][Rr][Ee][Rr]",
+            realm in "[ -~]{0,40}",
+            service in prop::option::of("[ -~]{0,40}"),
+            scope in prop::option::of("[ -~]{0,40}"),
+            gap in "[ \t]{0,2}",
+        ) {
+            let quoted = |text: &str| text.replace('\\', r"\\").replace('"', r#"\""#);
+            let params = [("realm", Some(&realm)), ("SERVICE", service.as_ref()), ("Scope", scope.as_ref())];
+            let params = params.into_iter().filter_map(|(name, value)| Some(format!("{name}=\"{}\"", quoted(value?))));
+            let text = format!("{scheme} {}", params.collect::<Vec<_>>().join(&format!(",{gap}")));
+            let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_str(&text).unwrap())]);
+            prop_assert_eq!(challenge(&headers), Some(Challenge::Bearer { realm, service, scope }));
+        }
     }
 }

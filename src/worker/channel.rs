@@ -28,7 +28,7 @@ use super::{
     publisher::SendError,
     pull::{Pull, PullError, Pulls},
     receipts::Receipts,
-    schedule::{Active, Plan, Schedule, Ticket, Wish},
+    schedule::{Active, Plan, Schedule, Sent, Ticket, Wish},
     source::KnownChunks,
     tracker::Tracker,
     turns::Turns,
@@ -41,6 +41,9 @@ use crate::{
 
 /// How long a broker keeps what devices ask while the worker is away.
 const SESSION_EXPIRY: Duration = Duration::from_secs(300);
+
+/// How often the broker is asked for a sign of life, where that is not longer than it may take to connect.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How long chunks under way may take to be acknowledged when the channel ends.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -83,12 +86,13 @@ pub(super) struct Channel {
 }
 
 /// What a channel leaves to the next one, which goes on where it was closed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Legacy {
     /// What devices asked for and did not get yet.
     wishes: Vec<Wish>,
     holds: Holds,
     receipts: Receipts,
+    known: KnownChunks,
 }
 
 /// A task that has ended.
@@ -116,6 +120,7 @@ impl Channel {
         let registry = Registry::new(config.registry.clone())?;
         let (mqtt, messages) = mqtt::connect(mqtt_options(&config, &topics))?;
         let connection = mqtt.state();
+        let Legacy { wishes, holds, receipts, known } = std::mem::take(legacy);
         let link = Link {
             mqtt,
             registry,
@@ -123,10 +128,9 @@ impl Channel {
             qos: config.broker.qos,
             chunk_size: config.chunk_size,
             turns: Turns::default(),
-            known: KnownChunks::default(),
+            known,
             tracker,
         };
-        let Legacy { wishes, holds, receipts } = std::mem::take(legacy);
         let mut channel = Self {
             config,
             link,
@@ -201,13 +205,13 @@ impl Channel {
         }
         self.tasks.shutdown().await;
         for (_, pass) in std::mem::take(&mut self.passes) {
-            self.schedule.note_parts(&pass, false, Instant::now());
+            self.schedule.note_parts(&pass, Sent::Part, Instant::now());
             wishes.extend(pass.seats.is_taken().then_some(pass.ticket.wish));
         }
         let (waiting, holds) = self.schedule.close();
         wishes.extend(waiting);
         self.link.mqtt.disconnect(end, Duration::from_millis(1500)).await;
-        Legacy { wishes, holds, receipts: self.receipts }
+        Legacy { wishes, holds, receipts: self.receipts, known: self.link.known }
     }
 
     fn is_connected(&self) -> bool {
@@ -224,6 +228,7 @@ impl Channel {
         let (config, tracker) = (&self.config, &self.link.tracker);
         tracker.update(|progress| {
             progress.generation = config.generation;
+            progress.denied_notices.clear();
             let mut before = std::mem::take(&mut progress.artifacts);
             for artifact in &config.artifacts {
                 let reference = artifact.reference.to_string();
@@ -341,6 +346,7 @@ fn mqtt_options(config: &WorkerConfig, topics: &Topics) -> MqttOptions {
         exactly_once: broker.qos == Qos::ExactlyOnce,
         max_packet_size: chunk.div_ceil(3) * 4 + ENVELOPE,
         timeout: broker.timeout,
+        keep_alive: broker.timeout.clamp(Duration::from_secs(1), KEEP_ALIVE),
         ..MqttOptions::new(broker.url.clone(), broker.client_id.clone())
     }
 }

@@ -8,6 +8,7 @@ mod journal;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use self::journal::Journal;
@@ -17,7 +18,7 @@ use crate::{digest::Digest, protocol::ChunkHead};
 pub(super) const HOLD: Duration = Duration::from_secs(360);
 
 /// What old devices put together: a module, cut into chunks of that size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Cut {
     digest: Digest,
     chunk_size: u32,
@@ -32,7 +33,8 @@ pub(super) struct Holds {
 
 #[derive(Debug)]
 struct Hold {
-    cut: Cut,
+    /// What may be said under the name all the same; none where what was said was corrupt.
+    cut: Option<Cut>,
     /// None while a pass is under way.
     until: Option<Instant>,
     /// There may have been parts before that pass.
@@ -46,6 +48,8 @@ pub(super) enum End {
     Clean,
     /// It was broken off, or went round: somebody may have a part.
     Ragged,
+    /// What was sent turned out not to be what its digest says: somebody may have a part that must never be completed.
+    Corrupt,
 }
 
 impl Cut {
@@ -69,7 +73,7 @@ impl Holds {
 
     /// Until when chunks of `head` must not be said in plain; `None` where they may be.
     pub(super) fn held(&self, head: &ChunkHead, now: Instant) -> Option<Instant> {
-        let hold = self.by_name.get(&head.app_name).filter(|hold| hold.cut != Cut::of(head))?;
+        let hold = self.by_name.get(&head.app_name).filter(|hold| hold.cut != Some(Cut::of(head)))?;
         hold.until.filter(|until| *until > now)
     }
 
@@ -78,7 +82,7 @@ impl Holds {
         // There are no parts of what is a single chunk.
         if head.layout.total() > 1 {
             let over_parts = self.by_name.get(&head.app_name).is_some_and(|hold| !hold.is_over(now));
-            let hold = Hold { cut: Cut::of(head), until: None, over_parts };
+            let hold = Hold { cut: Some(Cut::of(head)), until: None, over_parts };
             self.by_name.insert(head.app_name.clone(), hold);
             self.write();
         }
@@ -91,7 +95,10 @@ impl Holds {
     pub(super) fn end(&mut self, app_name: &str, end: End, now: Instant) {
         self.by_name.retain(|_, hold| !hold.is_over(now));
         let Some(hold) = self.by_name.get_mut(app_name) else { return };
-        if end == End::Ragged || hold.over_parts {
+        if end == End::Corrupt {
+            hold.cut = None;
+        }
+        if end != End::Clean || hold.over_parts {
             hold.until = Some(now + HOLD);
         } else {
             self.by_name.remove(app_name);
@@ -154,6 +161,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn after_a_corrupt_pass_even_the_same_module_waits() {
+        let mut holds = Holds::default();
+        pass(&mut holds, &head(b"one", 1), End::Corrupt);
+        assert_eq!(held(&holds, b"one", 1), Some(HOLD));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn there_are_no_parts_of_a_single_chunk() {
         let mut holds = Holds::default();
         pass(&mut holds, &head(b"one", 3), End::Ragged);
@@ -182,6 +196,8 @@ mod tests {
         assert!(left > HOLD / 2 && left <= HOLD, "{left:?}");
         pass(&mut Holds::kept_in(&file), &head(b"one", 1), End::Clean);
         assert!(held(&Holds::kept_in(&file), b"two", 1).is_some(), "a clean pass over parts");
+        pass(&mut Holds::kept_in(&file), &head(b"one", 1), End::Corrupt);
+        assert!(held(&Holds::kept_in(&file), b"one", 1).is_some());
         std::fs::write(&file, "no journal").unwrap();
         assert_eq!(held(&Holds::kept_in(&file), b"two", 1), None);
     }

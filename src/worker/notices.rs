@@ -1,14 +1,17 @@
 //! Notices, at a rate that no device can turn into a flood.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::progress::{Failure, FailureReason};
 use crate::protocol::{DeviceName, ErrorCode, ErrorNotice};
 
-/// The most error notices in a second on one channel.
-const PER_SECOND: u32 = 10;
+/// The most error notices in any second on one channel.
+const PER_SECOND: usize = 10;
 
 /// How long the same code is not said again of the same `app_name`, to the same device or to everyone.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -20,27 +23,31 @@ type Said = (String, ErrorCode, Option<DeviceName>, Option<String>);
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
     said: HashMap<Said, Instant>,
-    second: Option<Instant>,
-    in_second: u32,
+    /// When the last [`PER_SECOND`] were said, the oldest first.
+    last: VecDeque<Instant>,
 }
 
 impl Limiter {
     /// Whether a notice may be said now; counts it as said if so.
     pub(super) fn admit(&mut self, notice: &ErrorNotice, now: Instant) -> bool {
-        if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
-            (self.second, self.in_second) = (Some(now), 0);
-            // Bounds the memory: at most what can be said in the time of silence stays.
-            self.said.retain(|_, said| now.duration_since(*said) < SILENCE);
+        let is_recent = |said: &Instant| now.duration_since(*said) < Duration::from_secs(1);
+        if self.last.len() == PER_SECOND && self.last.front().is_some_and(is_recent) {
+            return false;
         }
+        // Bounds the memory: what stays can be said in the time of silence.
+        self.said.retain(|_, said| now.duration_since(*said) < SILENCE);
         let ErrorNotice { app_name, code, message, device, .. } = notice;
         // Somebody who tries things out makes one mistake after the other.
         let mistake = (*code == ErrorCode::BadRequest).then(|| message.clone());
         let key = (app_name.clone(), code.clone(), device.clone(), mistake);
-        if self.in_second == PER_SECOND || self.said.get(&key).is_some_and(|said| now.duration_since(*said) < SILENCE) {
+        if self.said.contains_key(&key) {
             return false;
         }
-        self.in_second += 1;
         self.said.insert(key, now);
+        if self.last.len() == PER_SECOND {
+            self.last.pop_front();
+        }
+        self.last.push_back(now);
         true
     }
 }
@@ -73,6 +80,7 @@ pub(super) fn for_device(failure: &Failure) -> (ErrorCode, &'static str) {
         FailureReason::RegistryUnreachable
         | FailureReason::RegistryTlsFailed
         | FailureReason::BrokerUnauthorized
+        | FailureReason::BrokerQuotaExceeded
         | FailureReason::BrokerRejected
         | FailureReason::InvalidConfiguration => {
             (ErrorCode::RegistryUnavailable, "the module cannot be had at the moment")
@@ -86,6 +94,10 @@ mod tests {
 
     fn said(app_name: &str, code: ErrorCode) -> ErrorNotice {
         notice(app_name, code, None, "why")
+    }
+
+    fn said_of(number: u32) -> ErrorNotice {
+        said(&number.to_string(), ErrorCode::NotFound)
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,6 +129,20 @@ mod tests {
         assert_eq!(admitted, 10);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(limiter.admit(&said("1000", ErrorCode::NotFound), Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_ten_are_said_in_any_second_whatever_a_flood_brings() {
+        let (mut limiter, mut said) = (Limiter::default(), Vec::new());
+        for i in 0..5000 {
+            if limiter.admit(&said_of(i), Instant::now()) {
+                said.push(Instant::now());
+            }
+            assert!(limiter.said.len() <= 11 * PER_SECOND, "{}", limiter.said.len());
+            tokio::time::advance(Duration::from_millis(7)).await;
+        }
+        assert!(said.windows(PER_SECOND + 1).all(|ten| ten[PER_SECOND] - ten[0] >= Duration::from_secs(1)));
+        assert!(said.len() >= 340, "and as many as may be: {}", said.len());
     }
 
     #[tokio::test(start_paused = true)]

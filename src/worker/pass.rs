@@ -5,9 +5,13 @@ use super::{
     pace::Pace,
     publisher::{Audience, Intake, Publisher, SendError},
     schedule::Active,
+    seats::Seats,
     source::ChunkSource,
 };
-use crate::protocol::{Complete, Format};
+use crate::{
+    protocol::{Complete, Format},
+    registry::RegistryError,
+};
 
 /// One module on its way to everyone.
 pub(super) struct Pass {
@@ -40,10 +44,11 @@ async fn feed(publisher: &Publisher, formats: &[Format], pace: &mut Pace, intake
     let Audience::Everyone(Active { seats, .. }) = audience else { return Ok(()) };
     let head = &plan.head;
     let opening = audience.starving(ChunkSource::open(&link.registry, &plan.module, head.clone()));
-    let mut source = intake.until_stopped(opening).await??;
-    for index in 0..head.layout.total() {
-        intake.until_stopped(pace.wait(head.layout.len_of(index))).await?;
-        intake.put(publisher, &mut source, formats, || seats.send()).await?;
+    let mut source = intake.until_stopped(opening).await??.expect(link.known.begun(head));
+    if let Err(error) = first_round(publisher, &mut source, formats, pace, intake, seats).await {
+        let is_corrupt = matches!(error, SendError::Registry(RegistryError::DigestMismatch { .. }));
+        link.known.put_begun(head, if is_corrupt { Vec::new() } else { source.begun() });
+        return Err(error);
     }
     let digests = source.verified();
     link.known.put(head, digests.clone());
@@ -55,6 +60,22 @@ async fn feed(publisher: &Publisher, formats: &[Format], pace: &mut Pace, intake
             intake.until_stopped(pace.wait(head.layout.len_of(index))).await?;
             intake.put(publisher, &mut source, formats, || seats.send_again()).await?;
         }
+    }
+    Ok(())
+}
+
+async fn first_round(
+    publisher: &Publisher,
+    source: &mut ChunkSource,
+    formats: &[Format],
+    pace: &mut Pace,
+    intake: &Intake,
+    seats: &Seats,
+) -> Result<(), SendError> {
+    let layout = publisher.plan.head.layout;
+    for index in 0..layout.total() {
+        intake.until_stopped(pace.wait(layout.len_of(index))).await?;
+        intake.put(publisher, source, formats, || seats.send()).await?;
     }
     Ok(())
 }

@@ -104,6 +104,17 @@ pub(super) struct Active {
     pub(super) stop: CancellationToken,
 }
 
+/// How far a pass has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// All chunks are acknowledged.
+    All,
+    /// It was broken off.
+    Part,
+    /// It was broken off because the module is not what its digest says.
+    Corrupt,
+}
+
 /// A wish that waits for its turn.
 #[derive(Debug)]
 struct Waiting {
@@ -215,16 +226,17 @@ impl Schedule {
     /// The next wish that the registry is to be asked about; [`Self::found`] or [`Self::take`] ends that.
     pub(super) fn look(&mut self, now: Instant) -> Option<Ticket> {
         self.resting.retain(|_, until| *until > now);
-        let under_way = || {
-            let looks = self.waiting.iter().filter(|waiting| matches!(waiting.look, Look::UnderWay));
-            looks.map(|waiting| waiting.ticket.wish.reference.host())
-        };
-        if under_way().count() >= MAX_ALL_LOOKS {
+        let mut under_way: HashMap<&str, usize> = HashMap::new();
+        for waiting in self.waiting.iter().filter(|waiting| matches!(waiting.look, Look::UnderWay)) {
+            *under_way.entry(waiting.ticket.wish.reference.host()).or_default() += 1;
+        }
+        if under_way.values().sum::<usize>() >= MAX_ALL_LOOKS {
             return None;
         }
+        // With each message that comes, over all that waits: the cheapest question first.
         let next = self.waiting.iter().position(|Waiting { ticket: Ticket { wish, .. }, look }| {
-            let is_asked = || under_way().filter(|host| *host == wish.reference.host()).count();
-            matches!(look, Look::Due) && self.may_begin(wish) && is_asked() < MAX_LOOKS
+            let is_free = || under_way.get(wish.reference.host()).is_none_or(|looks| *looks < MAX_LOOKS);
+            matches!(look, Look::Due) && is_free() && self.may_begin(wish)
         })?;
         let waiting = self.waiting.get_mut(next)?;
         waiting.look = Look::UnderWay;
@@ -304,11 +316,17 @@ impl Schedule {
         self.resting.extend(formats.iter().map(|&format| ((app_name.clone(), format), until)));
     }
 
-    /// What a pass has left behind at old devices; `whole` where it has sent all of its chunks.
-    pub(super) fn note_parts(&mut self, pass: &Active, whole: bool, now: Instant) {
+    /// What a pass has left behind at old devices: it has sent all of its chunks, or some, or some that were corrupt.
+    pub(super) fn note_parts(&mut self, pass: &Active, sent: Sent, now: Instant) {
         if pass.ticket.wish.is_plain() {
-            let clean = pass.seats.sent() == 0 || (whole && !pass.seats.went_round());
-            self.holds.end(&pass.ticket.wish.app_name, if clean { End::Clean } else { End::Ragged }, now);
+            let end = match sent {
+                // Though it may have sent nothing itself: an earlier one has.
+                Sent::Corrupt => End::Corrupt,
+                Sent::Part if pass.seats.sent() == 0 => End::Clean,
+                Sent::All if !pass.seats.went_round() => End::Clean,
+                Sent::All | Sent::Part => End::Ragged,
+            };
+            self.holds.end(&pass.ticket.wish.app_name, end, now);
         }
     }
 

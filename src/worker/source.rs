@@ -21,6 +21,9 @@ use crate::{
 /// The digests of chunks that are remembered, over all modules: 8 MiB of them.
 const MAX_KNOWN: usize = MAX_CHUNKS as usize;
 
+/// Modules of which it is remembered how far they were read in vain.
+const MAX_BEGUN: usize = 32;
+
 /// One chunk, ready for the wire.
 pub(super) struct EncodedChunk {
     pub(super) index: u32,
@@ -47,6 +50,8 @@ pub(super) struct ChunkSource {
     /// The digests of all chunks, where they are known; else those of the chunks read so far.
     known: Option<ChunkDigests>,
     seen: Vec<Digest>,
+    /// What an earlier reading, which did not get to its end, saw of the first chunks: devices may have them.
+    begun: Vec<Digest>,
 }
 
 /// The digest of each chunk of a module that was verified.
@@ -60,7 +65,14 @@ impl ChunkSource {
         head: Arc<ChunkHead>,
     ) -> Result<Self, RegistryError> {
         let reader = Reader::Whole(registry.open(module).await?);
-        Ok(Self { module: module.clone(), head, reader, rest: Bytes::new(), next: 0, known: None, seen: Vec::new() })
+        let (module, rest, seen, begun) = (module.clone(), Bytes::new(), Vec::new(), Vec::new());
+        Ok(Self { module, head, reader, rest, next: 0, known: None, seen, begun })
+    }
+
+    /// Expects the first chunks to be what an earlier reading saw, before that of the whole is known to be right.
+    pub(super) fn expect(mut self, begun: Vec<Digest>) -> Self {
+        self.begun = begun;
+        self
     }
 
     /// Reads from chunk `first` on, and checks each chunk against what is known of it.
@@ -72,8 +84,8 @@ impl ChunkSource {
         known: ChunkDigests,
     ) -> Result<Self, RegistryError> {
         let reader = Reader::Part(registry.open_at(module, head.layout.offset(first)).await?);
-        let (rest, seen) = (Bytes::new(), Vec::new());
-        Ok(Self { module: module.clone(), head, reader, rest, next: first, known: Some(known), seen })
+        let (rest, seen, begun) = (Bytes::new(), Vec::new(), Vec::new());
+        Ok(Self { module: module.clone(), head, reader, rest, next: first, known: Some(known), seen, begun })
     }
 
     /// Waits until the first bytes of the next chunk are here. A call that is cancelled loses nothing.
@@ -112,15 +124,13 @@ impl ChunkSource {
     }
 
     async fn check(&mut self, index: u32, digest: Digest) -> Result<(), RegistryError> {
-        if let Some(known) = &self.known {
-            return match known.get(index as usize) {
-                Some(&expected) if expected != digest => Err(RegistryError::DigestMismatch {
-                    reference: self.module.reference.clone(),
-                    expected,
-                    actual: digest,
-                }),
-                _ => Ok(()),
-            };
+        let expected = self.known.as_deref().unwrap_or(&self.begun).get(index as usize);
+        if let Some(&expected) = expected.filter(|expected| **expected != digest) {
+            let reference = self.module.reference.clone();
+            return Err(RegistryError::DigestMismatch { reference, expected, actual: digest });
+        }
+        if self.known.is_some() {
+            return Ok(());
         }
         self.seen.push(digest);
         // The reader ends only after the digest of the whole was as it should be.
@@ -128,6 +138,11 @@ impl ChunkSource {
             return Err(self.short(0));
         }
         Ok(())
+    }
+
+    /// The digests of the chunks read so far, by this reading or the one before: whichever came farther.
+    pub(super) fn begun(self) -> Vec<Digest> {
+        if self.seen.len() > self.begun.len() { self.seen } else { self.begun }
     }
 
     /// The digests of all chunks, once the module was read to its end.
@@ -164,6 +179,8 @@ type Survey = Shared<BoxFuture<'static, Result<ChunkDigests, Arc<RegistryError>>
 struct Known {
     digests: HashMap<Cut, ChunkDigests>,
     surveys: HashMap<Cut, Survey>,
+    /// Of readings that did not get to their end: what was sent of them.
+    begun: HashMap<Cut, Vec<Digest>>,
     /// The oldest first.
     order: VecDeque<Cut>,
     chunks: usize,
@@ -173,7 +190,7 @@ impl KnownChunks {
     /// The digests of the chunks of the module that `head` is about.
     pub(super) fn get(&self, head: &ChunkHead) -> Option<ChunkDigests> {
         let known = self.lock();
-        known.digests.get(&(head.digest, head.layout.chunk_size())).cloned()
+        known.digests.get(&cut(head)).cloned()
     }
 
     /// The digests of the chunks of a module; where nobody knows them, it is read once, however many ask meanwhile.
@@ -186,7 +203,7 @@ impl KnownChunks {
         if let Some(digests) = self.get(head) {
             return Ok(digests);
         }
-        let cut = (head.digest, head.layout.chunk_size());
+        let cut = cut(head);
         let begin = || survey(registry.clone(), module.clone(), head.clone()).boxed().shared();
         let survey = self.lock().surveys.entry(cut).or_insert_with(begin).clone();
         let surveyed = survey.await;
@@ -197,10 +214,30 @@ impl KnownChunks {
         surveyed
     }
 
+    /// What the last reading saw that did not get to its end.
+    pub(super) fn begun(&self, head: &ChunkHead) -> Vec<Digest> {
+        self.lock().begun.get(&cut(head)).cloned().unwrap_or_default()
+    }
+
+    /// A reading did not get to its end; `digests` of what was sent of it, none where it was corrupt.
+    pub(super) fn put_begun(&self, head: &ChunkHead, digests: Vec<Digest>) {
+        let mut known = self.lock();
+        // Bounded by forgetting: there are never many at once, and all it costs is a check.
+        if known.begun.len() >= MAX_BEGUN {
+            known.begun.clear();
+        }
+        if digests.is_empty() {
+            known.begun.remove(&cut(head));
+        } else {
+            known.begun.insert(cut(head), digests);
+        }
+    }
+
     /// Remembers them.
     pub(super) fn put(&self, head: &ChunkHead, digests: ChunkDigests) {
         let mut known = self.lock();
-        let cut = (head.digest, head.layout.chunk_size());
+        let cut = cut(head);
+        known.begun.remove(&cut);
         known.chunks += digests.len();
         match known.digests.insert(cut, digests) {
             None => known.order.push_back(cut),
@@ -216,6 +253,10 @@ impl KnownChunks {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn cut(head: &ChunkHead) -> Cut {
+    (head.digest, head.layout.chunk_size())
 }
 
 /// Reads a whole module without sending anything, for the digests of its chunks.

@@ -6,14 +6,17 @@
 #![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
 mod admission;
+mod brokers;
 mod controller;
 mod device;
 mod examples;
+mod flood;
 mod lab;
 mod modules;
 mod mqtt;
 mod old_device;
 mod registry;
+mod soak;
 mod standalone;
 mod waiting;
 mod worker;

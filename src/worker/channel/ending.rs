@@ -13,12 +13,15 @@ use super::{
         progress::{Failure, FailureReason, Source},
         publisher::SendError,
         pull::{Pull, PullError},
-        schedule::{Active, Plan, Ticket, Wish},
+        schedule::{Active, Plan, Sent, Ticket, Wish},
     },
     Channel, Ended,
     hearing::HELD,
 };
-use crate::protocol::{ErrorCode, ErrorNotice};
+use crate::{
+    protocol::{ErrorCode, ErrorNotice},
+    registry::RegistryError,
+};
 
 /// The least that a pass rests that has failed, so that requests for what cannot be had cost little.
 const MIN_REST: Duration = Duration::from_secs(1);
@@ -101,7 +104,12 @@ impl Channel {
     fn passed(&mut self, pass: &Active, sent: Result<(), SendError>, took: Duration) -> Option<Wish> {
         let (now, ticket) = (Instant::now(), &pass.ticket);
         let Wish { reference, app_name, .. } = &ticket.wish;
-        self.schedule.note_parts(pass, sent.is_ok(), now);
+        let extent = match &sent {
+            Ok(()) => Sent::All,
+            Err(SendError::Registry(RegistryError::DigestMismatch { .. })) => Sent::Corrupt,
+            Err(_) => Sent::Part,
+        };
+        self.schedule.note_parts(pass, extent, now);
         let failure = match sent {
             Ok(()) => {
                 self.schedule.end(ticket, took, now);
@@ -149,36 +157,40 @@ impl Channel {
     fn failed(&mut self, ticket: &Ticket, failure: Failure, rest: Duration, awaited: bool) {
         let (Wish { reference, app_name, .. }, now) = (&ticket.wish, Instant::now());
         self.schedule.end(ticket, rest, now);
-        tracing::warn!(%reference, reason = ?failure.reason, "{}", failure.message);
         let (code, message) = notices::for_device(&failure);
         let published = self.link.tracker.artifact(reference).is_some_and(|artifact| artifact.completed.is_some());
-        self.link.tracker.failed(ticket, failure);
+        self.link.tracker.failed(ticket, failure.clone());
         self.declared.failed(app_name, now, fastrand::f64());
         // A look at a tag that comes to nothing is nobody's business where the module is out.
-        if awaited || !published {
-            self.refuse(app_name, None, code, message);
+        let said = (awaited || !published) && self.refuse(app_name, None, code, message);
+        // What devices ask for in vain is logged as seldom as it is said.
+        if said || ticket.wish.source == Source::Declared {
+            tracing::warn!(%reference, reason = ?failure.reason, "{}", failure.message);
         }
     }
 
     /// A pull has ended.
     fn pulled(&mut self, pull: &Pull, result: Result<(), PullError>) {
-        let (code, message) = match result {
+        let (code, message, failure) = match result {
             Ok(()) => return,
-            Err(PullError::Refused(code, message)) => (code, message),
+            Err(PullError::Refused(code, message)) => (code, message, None),
             Err(PullError::Changed(now, message)) => {
                 let (app_name, device) = (&pull.app_name, Some(pull.device.clone()));
                 let notice = notices::notice(app_name, ErrorCode::Changed, device, message);
-                return self.say(&ErrorNotice { now: Some(now), ..notice });
+                self.say(&ErrorNotice { now: Some(now), ..notice });
+                return;
             }
-            Err(PullError::Send(error)) => match error.failure() {
-                Some(failure) => {
-                    tracing::warn!(reference = %pull.reference, device = %pull.device, "{}", failure.message);
-                    notices::for_device(&failure)
-                }
-                None => return,
-            },
+            Err(PullError::Send(error)) => {
+                let Some(failure) = error.failure() else { return };
+                let (code, message) = notices::for_device(&failure);
+                (code, message, Some(failure))
+            }
         };
-        self.refuse(&pull.app_name, Some(pull.device.clone()), code, message);
+        if self.refuse(&pull.app_name, Some(pull.device.clone()), code, message)
+            && let Some(failure) = failure
+        {
+            tracing::warn!(reference = %pull.reference, device = %pull.device, "{}", failure.message);
+        }
     }
 
     /// A task has panicked.
@@ -186,7 +198,7 @@ impl Channel {
         tracing::error!(%error, "a transfer broke down");
         let pass = self.passes.remove(&error.id());
         if let Some(pass) = &pass {
-            self.schedule.note_parts(pass, false, Instant::now());
+            self.schedule.note_parts(pass, Sent::Part, Instant::now());
         }
         let look = self.looks.remove(&error.id()).inspect(|ticket| drop(self.schedule.take(ticket.id)));
         match pass.map(|pass| pass.ticket).or(look) {

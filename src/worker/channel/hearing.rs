@@ -28,11 +28,13 @@ pub(super) const HELD: &str = "another version was said under this name just now
 struct Refusal {
     code: ErrorCode,
     message: String,
+    /// What would have to be allowed.
+    not_allowed: Option<Reference>,
 }
 
 impl Refusal {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), not_allowed: None }
     }
 }
 
@@ -71,8 +73,15 @@ impl Channel {
         match Request::parse(payload) {
             Ok(request) => {
                 // Who else asks for the same is told the same, so it is said to everyone.
-                if let Err(Refusal { code, message }) = self.admit(&request) {
-                    self.refuse(&request.app_name, None, code, &message);
+                if let Err(Refusal { code, message, not_allowed }) = self.admit(&request)
+                    && self.refuse(&request.app_name, None, code, &message)
+                    && let Some(reference) = not_allowed
+                {
+                    // As seldom as the notice: devices must not be able to flood the log either.
+                    tracing::warn!(
+                        %reference,
+                        "a device asked for what is not allowed: to allow it, add it to spec.requests.allow, or to PROXY_REQUESTS_ALLOW"
+                    );
                 }
             }
             Err(BadRequest::Unanswerable) => tracing::debug!("something that is no request was ignored"),
@@ -86,11 +95,8 @@ impl Channel {
         let reference = Reference::parse(&request.app_name, self.link.registry.host())
             .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("`app_name` is no reference: {error}")))?;
         if !self.config.requests.as_ref().is_some_and(|allow| allow.allows(&reference)) {
-            tracing::warn!(
-                %reference,
-                "a device asked for what is not allowed: to allow it, add it to spec.requests.allow, or to PROXY_REQUESTS_ALLOW"
-            );
-            return Err(Refusal::new(ErrorCode::NotAllowed, "this channel does not bring that module"));
+            let refusal = Refusal::new(ErrorCode::NotAllowed, "this channel does not bring that module");
+            return Err(Refusal { not_allowed: Some(reference), ..refusal });
         }
         let format = match &request.full {
             None => Format::Plain,
@@ -155,15 +161,21 @@ impl Channel {
         }
     }
 
-    /// Says why a request is not served, unless that was just said.
-    pub(super) fn refuse(&mut self, app_name: &str, device: Option<DeviceName>, code: ErrorCode, message: &str) {
-        self.say(&notice(app_name, code, device, message));
+    /// Says why a request is not served, unless that was just said; returns whether it is said.
+    pub(super) fn refuse(
+        &mut self,
+        app_name: &str,
+        device: Option<DeviceName>,
+        code: ErrorCode,
+        message: &str,
+    ) -> bool {
+        self.say(&notice(app_name, code, device, message))
     }
 
-    /// Publishes a notice, unless the same was just said, or too many were.
-    pub(super) fn say(&mut self, notice: &ErrorNotice) {
+    /// Publishes a notice, unless the same was just said, or too many were; returns whether it does.
+    pub(super) fn say(&mut self, notice: &ErrorNotice) -> bool {
         if !self.limiter.admit(notice, Instant::now()) {
-            return;
+            return false;
         }
         if let Ok(payload) = serde_json::to_vec(notice) {
             let link = self.link.clone();
@@ -171,5 +183,6 @@ impl Channel {
             let task = async move { link.publish_notice(&link.topics.error, payload).await };
             tokio::spawn(task.in_current_span());
         }
+        true
     }
 }

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Cut, HOLD, Hold};
-use crate::digest::Digest;
 
 /// The file, and what it is called.
 #[derive(Debug)]
@@ -20,8 +19,7 @@ pub(super) struct Journal(PathBuf);
 /// A name that is held, as it is written down.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
-    digest: Digest,
-    chunk_size: u32,
+    cut: Option<Cut>,
     /// Seconds since 1970; none while a pass is under way, which nobody knows the end of where the worker is killed.
     until: Option<u64>,
 }
@@ -42,7 +40,7 @@ impl Journal {
         let (now, time) = (Instant::now(), seconds(SystemTime::now()));
         let left = |entry: &Entry| entry.until.map_or(HOLD, |until| Duration::from_secs(until.saturating_sub(time)));
         let holds = entries.into_iter().map(|(app_name, entry)| {
-            let cut = Cut { digest: entry.digest, chunk_size: entry.chunk_size };
+            let cut = entry.cut;
             (app_name, Hold { cut, until: Some(now + left(&entry).min(HOLD)), over_parts: true })
         });
         (journal, holds.collect())
@@ -53,9 +51,9 @@ impl Journal {
         let (now, time) = (Instant::now(), SystemTime::now());
         let entries: HashMap<_, _> = holds
             .iter()
-            .map(|(app_name, Hold { cut: Cut { digest, chunk_size }, until, .. })| {
+            .map(|(app_name, Hold { cut, until, .. })| {
                 let until = until.map(|until| seconds(time + (until - now)));
-                (app_name, Entry { digest: *digest, chunk_size: *chunk_size, until })
+                (app_name, Entry { cut: *cut, until })
             })
             .collect();
         if let Err(error) = self.replace(&entries) {

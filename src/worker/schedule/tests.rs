@@ -1,5 +1,5 @@
 use super::*;
-use crate::{digest::Digest, protocol::Layout, worker::holds::HOLD};
+use crate::{digest::Digest, protocol::Layout, registry, worker::holds::HOLD};
 
 /// The size of every chunk in bytes.
 const CHUNK: u32 = 10;
@@ -31,7 +31,8 @@ fn plan(wish: &Wish, size: u64, digest: Digest) -> Plan {
     let Wish { app_name, reference, .. } = wish.clone();
     let layout = Layout::new(size, CHUNK).unwrap();
     let media_type = "application/wasm".to_owned();
-    let module = Module { reference, manifest_digest: digest, digest, size, media_type };
+    let module =
+        Module { reference, manifest_digest: digest, digest, size, media_type, origin: registry::Origin::default() };
     Plan { module, head: Arc::new(ChunkHead { app_name, digest, layout }) }
 }
 
@@ -271,7 +272,7 @@ fn broken_off(schedule: &mut Schedule, module: &[u8], sent: u32) {
     let pass = begin_found(schedule).unwrap();
     (0..sent).for_each(|_| pass.seats.send());
     pass.seats.close();
-    schedule.note_parts(&pass, false, Instant::now());
+    schedule.note_parts(&pass, Sent::Part, Instant::now());
     end(schedule, &pass, Duration::ZERO);
 }
 
@@ -349,7 +350,7 @@ async fn a_plain_pass_that_went_round_holds_its_name_and_one_that_did_not_does_n
         }
         (0..5).for_each(|_| pass.seats.send());
         pass.seats.close();
-        schedule.note_parts(&pass, true, Instant::now());
+        schedule.note_parts(&pass, Sent::All, Instant::now());
         end(&mut schedule, &pass, Duration::ZERO);
         ask(&mut schedule, plain("a"));
         look_at(&mut schedule, 100, b"new");

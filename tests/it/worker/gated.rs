@@ -12,12 +12,26 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use wasmproxy::digest::Digest;
 
+/// The byte that is another one where the registry deceives: after what every module begins with.
+const CORRUPT: usize = 8;
+
 /// A registry with one module, whatever is asked for. It is no real one: those cannot be stopped in the middle.
 pub struct Gated {
     /// `127.0.0.1:port`.
     pub host: String,
-    released: watch::Sender<usize>,
+    gate: watch::Sender<Gate>,
     _server: JoinSet<()>,
+}
+
+/// How a module is handed out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gate {
+    /// So many bytes of it.
+    released: usize,
+    /// The connection breaks after these.
+    breaks: bool,
+    /// The first byte that a device could not tell is another one.
+    corrupt: bool,
 }
 
 impl Gated {
@@ -31,7 +45,7 @@ impl Gated {
         let media_type = "application/vnd.oci.image.manifest.v1+json";
         let manifest =
             json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]}).to_string();
-        let (released, gate) = watch::channel(0);
+        let (sender, gate) = watch::channel(Gate::default());
         let module = Bytes::from(module);
         let router = Router::new().fallback(async move |request: Request| {
             if request.uri().path().contains("/manifests/") {
@@ -41,16 +55,26 @@ impl Gated {
         });
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { host, released, _server: server }
+        Self { host, gate: sender, _server: server }
     }
 
     /// Hands out the module up to this byte.
     pub fn release(&self, bytes: usize) {
-        self.released.send_replace(bytes);
+        self.gate.send_replace(Gate { released: bytes, ..Gate::default() });
+    }
+
+    /// Hands out another module than it says, up to this byte.
+    pub fn deceive(&self, bytes: usize) {
+        self.gate.send_replace(Gate { released: bytes, breaks: false, corrupt: true });
+    }
+
+    /// Breaks all connections, and whatever comes after them.
+    pub fn break_off(&self) {
+        self.gate.send_modify(|gate| gate.breaks = true);
     }
 }
 
-fn blob(request: &Request, module: Bytes, gate: watch::Receiver<usize>) -> Response {
+fn blob(request: &Request, module: Bytes, gate: watch::Receiver<Gate>) -> Response {
     let range = request
         .headers()
         .get(header::RANGE)
@@ -61,10 +85,17 @@ fn blob(request: &Request, module: Bytes, gate: watch::Receiver<usize>) -> Respo
     let body = Body::from_stream(stream::unfold((from, gate), move |(position, mut gate)| {
         let module = module.clone();
         async move {
-            let released = *gate.wait_for(|released| *released > position || position == size).await.ok()?;
+            let goes_on = |gate: &Gate| gate.breaks || gate.released > position || position == size;
+            let Gate { released, breaks, corrupt } = *gate.wait_for(goes_on).await.ok()?;
             let end = released.min(size);
-            let bytes = Ok::<_, std::convert::Infallible>(module.slice(position..end));
-            (position < size).then_some((bytes, (end, gate)))
+            if breaks && position >= end {
+                return Some((Err(std::io::Error::other("broken")), (position, gate)));
+            }
+            let mut bytes = module.slice(position..end).to_vec();
+            if corrupt && position <= CORRUPT {
+                bytes[CORRUPT - position] ^= 1;
+            }
+            (position < size).then_some((Ok(Bytes::from(bytes)), (end, gate)))
         }
     }));
     match range {

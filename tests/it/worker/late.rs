@@ -4,7 +4,7 @@ use serde_json::json;
 use wasmproxy::{
     protocol::{Chunk, ErrorCode},
     registry::Reference,
-    worker::Worker,
+    worker::{AllowList, Worker},
 };
 
 use super::{
@@ -31,8 +31,7 @@ impl Late {
         let mut channel = Channel::start().await;
         let registry = Gated::start(module(CHUNK * CHUNKS)).await;
         channel.config.registry.host.clone_from(&registry.host);
-        let allowed = format!("{}/wasm/**", registry.host);
-        channel.config.requests = Some(wasmproxy::worker::AllowList::new([allowed]).unwrap());
+        channel.config.requests = Some(AllowList::new([format!("{}/wasm/**", registry.host)]).unwrap());
         let worker = channel.worker();
         until_listening(&worker).await;
         let listener = channel.listen().await;
