@@ -137,6 +137,8 @@ impl Gathering {
             self.patience.begin(now);
         } else if self.batch.is_some() && !self.asking {
             // What was on its way to us alone went down with the connection.
+            self.batch = None;
+            self.window.came_to_nothing();
             self.patience.ask_soon(now);
         }
         self.format = Some(if binary { self.wish.format } else { Wanted::Json });

@@ -10,16 +10,18 @@ const PATIENT: u32 = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     size: u32,
-    /// Where the size stops doubling: more than this has got lost.
+    /// Where the size stops doubling: more than this has got lost time and again.
     limit: u32,
-    /// Answers that came whole since the limit was found.
+    /// Part of an answer has got lost. That may have had any cause; the next time it has a limit.
+    suspicious: bool,
+    /// Answers that came whole since then.
     whole: u32,
 }
 
 impl Window {
     /// As many as one request may ask for.
     pub fn new() -> Self {
-        Self { size: MAX_CHUNKS, limit: MAX_CHUNKS, whole: 0 }
+        Self { size: MAX_CHUNKS, limit: MAX_CHUNKS, suspicious: false, whole: 0 }
     }
 
     /// How many chunks to ask for.
@@ -33,19 +35,27 @@ impl Window {
         if self.whole >= PATIENT {
             self.whole = 0;
             self.limit = (self.limit + self.limit.div_ceil(4)).min(MAX_CHUNKS);
+            self.suspicious = self.limit < MAX_CHUNKS;
         }
         self.size = (self.size * 2).min(self.limit);
     }
 
-    /// Only so many came. Where that is none, they may have met nobody: less is asked for, but nothing is learned.
+    /// Only so many came.
     pub fn came_short(&mut self, chunks: u32) {
-        self.whole = 0;
-        if chunks > 0 {
-            self.limit = chunks.min(self.limit);
-            self.size = self.limit;
-        } else {
-            self.size = (self.size / 2).max(1);
+        if chunks == 0 {
+            return self.came_to_nothing();
         }
+        if self.suspicious {
+            self.limit = chunks.min(self.limit);
+        }
+        self.size = chunks.min(self.limit);
+        self.suspicious = true;
+        self.whole = 0;
+    }
+
+    /// Nothing came, or the connection broke: less is asked for, but nothing is learned of how much there is room for.
+    pub fn came_to_nothing(&mut self) {
+        self.size = (self.size / 2).max(1);
     }
 }
 
@@ -58,15 +68,32 @@ mod tests {
     #[test]
     fn as_much_is_asked_for_as_came() {
         let mut window = Window::new();
-        assert_eq!(window.size(), 64);
         window.came_short(15);
-        for _ in 1..PATIENT {
-            assert_eq!(window.size(), 15);
-            window.came_whole();
-        }
         assert_eq!(window.size(), 15);
         window.came_whole();
+        assert_eq!(window.size(), 30, "it may have been chance");
+        window.came_short(15);
+        for _ in 1..PATIENT {
+            assert_eq!(window.size(), 15, "it was not");
+            window.came_whole();
+        }
+        window.came_whole();
         assert_eq!(window.size(), 19, "a little more is tried");
+        window.came_short(15);
+        window.came_whole();
+        assert_eq!(window.size(), 15);
+    }
+
+    #[test]
+    fn a_single_loss_is_soon_forgotten() {
+        let mut window = Window::new();
+        for _ in 0..3 {
+            window.came_short(1);
+            for _ in 0..=PATIENT {
+                window.came_whole();
+            }
+            assert_eq!(window, Window { whole: 1, ..Window::new() });
+        }
     }
 
     #[test]

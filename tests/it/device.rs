@@ -5,6 +5,7 @@
 mod command;
 mod fetch;
 mod floor;
+mod hostile;
 mod outages;
 mod own_topic;
 mod raw;

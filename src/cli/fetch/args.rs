@@ -320,6 +320,7 @@ mod tests {
         assert_eq!(options.prefix.as_str(), "channels/9b1c/messages");
         assert_eq!(options.url.to_string(), "mqtt://localhost:1883");
         assert_eq!((options.timeout, options.max_size), (FetchOptions::TIMEOUT, FetchOptions::MAX_SIZE));
+        assert_eq!((options.listen, options.silence), (Listen::Everything, FetchOptions::SILENCE));
     }
 
     #[test]
@@ -328,6 +329,45 @@ mod tests {
         assert_eq!(prefix(&["--channel", "c", "--tenant", "t"]), "m/t/c/c");
         assert_eq!(prefix(&["--topic-prefix", "site/a"]), "site/a");
         assert_eq!(prefix(&["--channel", "c", "--tenant", "t", "--topic-prefix", "site/a"]), "site/a");
+    }
+
+    #[test]
+    fn what_is_wrong_is_called_by_the_option_that_said_it() {
+        let long = "x".repeat(64);
+        for (args, option) in [
+            (&["--channel", "a/b"][..], "--channel: \"a/b\""),
+            (&["--channel", "c", "--tenant", "a/b"], "--tenant: \"a/b\""),
+            (&["--topic-prefix", "/a"], "--topic-prefix: "),
+            (&["--topic-prefix", &long, "--device", &long], "--device: "),
+        ] {
+            let error = options(args).unwrap_err().to_string();
+            assert!(error.starts_with(option), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_not_called_a_channel() {
+        let place = |args: &[&str]| {
+            Cli::try_parse_from(["fetch", "add:1", "-o", "f"].iter().chain(args)).unwrap().fetch.place()
+        };
+        assert_eq!(place(&["--channel", "c", "--tenant", "t"]), "channel c");
+        assert_eq!(place(&["--channel", "c", "--topic-prefix", "site/a"]), "topic prefix site/a");
+    }
+
+    #[test]
+    fn the_examples_are_command_lines() {
+        let examples = AFTER_HELP.replace("\\\n", " ");
+        let commands: Vec<_> = examples.lines().filter_map(|line| line.trim().strip_prefix("wasmproxy ")).collect();
+        assert_eq!(commands.len(), 3);
+        for command in commands {
+            let words = command.split('|').next().unwrap().split_whitespace();
+            assert!(Cli::try_parse_from(words).is_ok(), "{command}");
+        }
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal_of_80_columns() {
+        assert!(AFTER_HELP.lines().all(|line| line.chars().count() <= 80), "{AFTER_HELP}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 mod forged;
+mod lossy;
 mod own_topic;
 
 use super::*;

@@ -22,13 +22,20 @@ fn wasmproxy(args: &[&str]) -> Command {
     command
 }
 
-fn fetch(channel: &Channel, output: &str) -> Command {
+pub fn fetch(channel: &Channel, output: &str) -> Command {
     let url = channel.broker.url();
     wasmproxy(&["fetch", APP, "-o", output, "--broker", &url, "--channel", "9b1c", "--device", DEVICE])
 }
 
-async fn end(child: Child) -> Output {
+pub async fn end(child: Child) -> Output {
     soon("the end", spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap()
+}
+
+/// The most memory that it has had so far, in bytes.
+pub fn peak_memory(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
 }
 
 async fn run(mut command: Command) -> (Option<i32>, String) {
@@ -135,14 +142,41 @@ async fn an_option_that_is_wrong_is_exit_code_2() {
         (&["fetch", "add:1", "--channel", "c"], "--output"),
         (&["fetch", "add@sha256:1", "-o", "f", "--channel", "c"], "digest"),
         (&["fetch", "add:1", "-o", "f", "--channel", "a/b"], "a/b"),
+        (&["fetch", "add:1", "-o", "f", "--topic-prefix", "/a"], "--topic-prefix: "),
         (&["fetch", "add:1", "-o", "f", "--channel", "c", "--broker", "http://b"], "http"),
+        (&["fetch", "add:1", "-o", "f", "--channel", "c", "--broker", "127.0.0.1:1883"], "write mqtt://127.0.0.1:1883"),
+        (&["fetch", "add:1", "-o", "f", "--channel", "c", "--timeout", "5"], "write 5s"),
+        (&["fetch", "add:1", "-o", "/nowhere/f", "--channel", "c"], "there is no folder /nowhere: make it"),
+        (&["fetch", "add:1", "-o", "/tmp", "--channel", "c"], "/tmp is a folder: name a file in it"),
+        (&["fetch", "add:1", "-o", "/dev/null", "--channel", "c"], "no regular file"),
         (&["fetch", "add:1", "-o", "f", "--channel", "c", "--device", "a b"], "device"),
         (&["fetch", "add:1", "-o", "f", "--channel", "c", "--broker", "mqtts://b", "--ca-file", "/dev/null"], "CA"),
     ] {
         let (code, lines) = run(wasmproxy(args)).await;
         assert_eq!(code, Some(2), "{args:?}: {lines}");
         assert!(lines.contains(named), "{args:?}: {lines}");
+        assert!(!lines.contains("asking for"), "{args:?}: {lines}");
     }
+}
+
+#[tokio::test]
+async fn a_device_of_its_own_topic_says_what_it_gets_and_not_how_often_it_asks() {
+    let mut channel = Channel::open().await;
+    let module = Module::new(1, 100_000, 1000);
+    let mut command = fetch(&channel, channel.file().to_str().unwrap());
+    command.env("WASMPROXY_OWN_TOPIC", "true").args(["--timeout", "30s"]);
+    let child = command.spawn().unwrap();
+    assert!(channel.script.request().await.full.unwrap().missing.is_some());
+    channel.script.changed_to(&module).await;
+    for part in [0..64, 64..100] {
+        assert_eq!(channel.script.request_by_number(&module).await, part.clone().collect::<Vec<_>>());
+        channel.script.send_to_device(&module, part).await;
+    }
+    let Output { status, stderr, .. } = end(child).await;
+    let lines = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(0), "{lines}");
+    assert!(lines.contains("in 100 chunks") && !lines.contains("again"), "{lines}");
+    assert_eq!(std::fs::read(channel.file()).unwrap(), module.bytes);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! What a device does when all goes more or less well.
 
+use serde_json::json;
 use wasmproxy::{
     device::{Cause, Event, FetchOptions},
-    mqtt::{Qos, VersionPreference},
+    mqtt::{Properties, Qos, VersionPreference},
     protocol::{ErrorCode, MAX_APP_NAME, request::Wanted},
 };
 
@@ -179,6 +180,23 @@ async fn who_is_busy_is_asked_again() {
     channel.script.request_for_all().await;
     channel.script.send(&module, module.chunks()).await;
     fetch.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_code_that_nobody_knows_yet_means_what_its_notice_says() {
+    let mut channel = Channel::open().await;
+    let mut fetch = channel.fetch();
+    for retryable in [true, false] {
+        channel.script.request_for_all().await;
+        let notice = json!({
+            "app_name": APP, "code": "out_to_lunch", "message": "\u{1b}[2Jback soon", "retryable": retryable, "device": DEVICE,
+        });
+        let topic = channel.script.topics.error.clone();
+        channel.script.publish(&topic, notice.to_string().into(), Properties::default()).await;
+    }
+    fetch.sees(|event| matches!(event, Event::Refused { notice, .. } if notice.retryable)).await;
+    let error = fetch.end().await.unwrap_err();
+    assert_eq!(error.to_string(), "out_to_lunch:  [2Jback soon");
 }
 
 #[tokio::test]

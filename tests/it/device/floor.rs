@@ -148,7 +148,7 @@ impl Heard {
     }
 
     /// The chunks that were asked for by number, in order.
-    pub fn numbers(&self) -> Vec<u32> {
+    pub fn numbers(&self) -> Vec<usize> {
         self.requests.iter().flat_map(numbers).collect()
     }
 
@@ -164,9 +164,9 @@ impl Heard {
     }
 }
 
-fn numbers(request: &Request) -> Vec<u32> {
+fn numbers(request: &Request) -> Vec<usize> {
     let missing = request.full.as_ref().and_then(|full| full.missing.as_ref());
-    missing.map(|missing| missing.chunks.iter().collect()).unwrap_or_default()
+    missing.map(|missing| missing.chunks.iter().map(|index| index as usize).collect()).unwrap_or_default()
 }
 
 impl Ears {

@@ -6,7 +6,8 @@ use wasmproxy::{
     digest::Digest,
     mqtt::{Client, Message, MqttOptions, Properties, Publish, Qos, connect},
     protocol::{
-        ChunkEncoder, ChunkHead, Complete, DeviceName, ErrorCode, ErrorNotice, Format, Layout, Receipt, Request, Topics,
+        ChunkEncoder, ChunkHead, Complete, Descriptor, DeviceName, ErrorCode, ErrorNotice, Format, Layout, Receipt,
+        Request, TopicPrefix, Topics,
     },
 };
 
@@ -65,12 +66,18 @@ pub struct Script {
 
 impl Script {
     pub async fn on(broker: &Broker) -> Self {
-        let topics = Topics::new(&prefix());
+        Self::below(broker, &prefix(), "script").await
+    }
+
+    /// On another channel, under a name of its own.
+    pub async fn below(broker: &Broker, prefix: &TopicPrefix, client_id: &str) -> Self {
+        let topics = Topics::new(prefix);
         let subscriptions = [&topics.requests, &topics.receipts].map(|filter| (filter.clone(), Qos::AtLeastOnce));
         let options = MqttOptions {
             subscriptions: subscriptions.into(),
             tls: broker.tls(),
-            ..MqttOptions::new(broker.url().parse().unwrap(), "script")
+            max_packet_size: 32 << 20,
+            ..MqttOptions::new(broker.url().parse().unwrap(), client_id)
         };
         let (client, messages) = connect(options).unwrap();
         let script = Self { client, topics, messages };
@@ -142,18 +149,33 @@ impl Script {
 
     /// Says to the device what is wrong.
     pub async fn error(&self, code: ErrorCode, message: &str) {
-        let notice = ErrorNotice {
+        self.say(&Self::notice(code, message)).await;
+    }
+
+    /// Says to the device what the reference means.
+    pub async fn changed_to(&self, module: &Module) {
+        let now = Descriptor::new(module.head.digest, module.head.layout);
+        self.say(&ErrorNotice { now: Some(now), ..Self::notice(ErrorCode::Changed, "begin anew") }).await;
+    }
+
+    /// Says what is wrong.
+    pub async fn say(&self, notice: &ErrorNotice) {
+        self.publish(&self.topics.error, serde_json::to_vec(notice).unwrap().into(), Properties::default()).await;
+    }
+
+    fn notice(code: ErrorCode, message: &str) -> ErrorNotice {
+        ErrorNotice {
             app_name: APP.to_owned(),
             retryable: code.is_retryable(),
             code,
             message: message.to_owned(),
             device: Some(DEVICE.parse().unwrap()),
             now: None,
-        };
-        self.publish(&self.topics.error, serde_json::to_vec(&notice).unwrap().into(), Properties::default()).await;
+        }
     }
 
-    async fn publish(&self, topic: &str, payload: Bytes, properties: Properties) {
+    /// Says anything at all.
+    pub async fn publish(&self, topic: &str, payload: Bytes, properties: Properties) {
         let publish = Publish { properties, ..Publish::new(topic, payload, Qos::AtLeastOnce) };
         soon("the broker", self.client.publish(publish)).await.unwrap();
     }
