@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{artifact::Selected, reference::Reference};
+use super::{artifact::Selected, error::RegistryError, reference::Reference};
 use crate::digest::Digest;
 
 /// Manifests that are remembered, and as many tags. Both are named by devices, too.
@@ -23,6 +23,7 @@ const FRESH: Duration = Duration::from_secs(300);
 pub(super) struct Memory {
     manifests: Mutex<Recent<(String, String, Digest), Seen>>,
     tags: Mutex<Recent<(String, String, String), ()>>,
+    refused: Mutex<Recent<(Reference, Digest), RegistryError>>,
 }
 
 /// What a manifest, or an index, leads to.
@@ -56,6 +57,16 @@ impl Memory {
             lock(&self.tags).put(key(of, tag.to_owned()), ());
         }
         lock(&self.manifests).put(key(of, digest), Seen { selected, at: Instant::now() });
+    }
+
+    /// Why a layer, by whatever name it has here, is of no use.
+    pub(super) fn refused(&self, of: &Reference, layer: Digest) -> Option<RegistryError> {
+        lock(&self.refused).get(&(of.clone(), layer)).cloned()
+    }
+
+    /// Notes that a layer is of no use, and will not be: it cannot change. Who asks again has it neither fetched nor unpacked again.
+    pub(super) fn refuse(&self, of: &Reference, layer: Digest, why: RegistryError) {
+        lock(&self.refused).put((of.clone(), layer), why);
     }
 }
 

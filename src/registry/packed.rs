@@ -34,14 +34,21 @@ impl Registry {
     /// Which module is in a layer: from the note, or by unpacking it. Whoever asks meanwhile waits for that.
     pub(super) async fn find_packed(&self, of: &Reference, packed: &Packed) -> Result<Note, RegistryError> {
         let cache = self.cache_for(of, packed)?;
-        let name = name(packed);
-        if let Some(note) = cache.note(name).await {
-            return Ok(note);
+        if let Some(known) = self.known_of(cache, of, packed).await {
+            return known;
         }
-        let _turn = cache.turn(name).await;
-        match cache.note(name).await {
-            Some(note) => Ok(note),
+        let _turn = cache.turn(name(packed)).await;
+        match self.known_of(cache, of, packed).await {
+            Some(known) => known,
             None => self.unpack(cache, of, packed).await.map(|(note, _)| note),
+        }
+    }
+
+    async fn known_of(&self, cache: &Cache, of: &Reference, packed: &Packed) -> Option<Result<Note, RegistryError>> {
+        let name = name(packed);
+        match self.inner.memory.refused(of, name) {
+            Some(error) => Some(Err(error)),
+            None => cache.note(name).await.map(Ok),
         }
     }
 
@@ -157,19 +164,22 @@ impl Registry {
 
     async fn failed(&self, of: &Reference, packed: &Packed, error: UnpackError) -> RegistryError {
         let reference = of.clone();
-        match error {
+        let why = match error {
+            UnpackError::Write(_) | UnpackError::Stopped => {
+                return RegistryError::NotUnpacked { reference, reason: error.to_string() };
+            }
+            UnpackError::Changed | UnpackError::Read(_) => RegistryError::CacheChanged { reference },
             UnpackError::Unusable(why) => unusable(of, packed, why),
             UnpackError::TooLarge(size) => {
                 RegistryError::TooLarge { reference, size, limit: self.inner.max_module_size }
             }
-            UnpackError::Changed | UnpackError::Read(_) => {
-                self.forget(packed.layer.digest).await;
-                RegistryError::CacheChanged { reference }
-            }
-            UnpackError::Write(_) | UnpackError::Stopped => {
-                RegistryError::NotUnpacked { reference, reason: error.to_string() }
-            }
+        };
+        // Nobody needs it any more, or at least not this copy.
+        self.forget(packed.layer.digest).await;
+        if !why.is_retryable() {
+            self.inner.memory.refuse(of, name(packed), why.clone());
         }
+        why
     }
 }
 

@@ -108,6 +108,20 @@ async fn a_layer_that_breaks_off_is_fetched_on_and_one_that_is_another_is_refuse
 }
 
 #[tokio::test]
+async fn an_image_that_is_of_no_use_is_fetched_once_and_takes_no_room() {
+    let (workshop, proxy, _) = image().await;
+    let layer = tar(&[("README", &[b'x'; SIZE])]);
+    workshop.write("layer", &layer);
+    workshop.push("image:1", None, &[&format!("layer:{TAR}")]).await;
+    let registry = workshop.unpacking_from(&proxy.host);
+    let refusals = join_all((0..5).map(|_| super::why(&registry, "image:1"))).await;
+    assert!(refusals.iter().all(|why| matches!(why, Unsupported::Layer { why: UnusableLayer::NoModule, .. })));
+    assert!(matches!(super::why(&registry, "image:1").await, Unsupported::Layer { .. }));
+    assert_eq!(downloads(&proxy), 1);
+    assert!(!workshop.path("cache/sha256").join(Digest::of(&layer).hex()).exists());
+}
+
+#[tokio::test]
 async fn whoever_gives_up_does_not_keep_others_from_unpacking() {
     let (workshop, proxy, _) = image().await;
     let registry = workshop.unpacking_from(&proxy.host);
