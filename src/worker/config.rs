@@ -7,7 +7,7 @@ use crate::{
     digest::Digest,
     mqtt::{BrokerUrl, Credentials, Qos, VersionPreference},
     protocol::{ChunkSize, Format, TopicPrefix},
-    registry::{Reference, RegistryOptions},
+    registry::{Cache, Reference, RegistryOptions},
     tls::TlsOptions,
 };
 
@@ -32,8 +32,8 @@ pub struct WorkerConfig {
     pub pace: Option<u64>,
     /// Requests that may wait at once.
     pub queue: usize,
-    /// A file in a folder that exists, of this channel alone, where the worker notes what it must know when it was killed
-    /// and is started again: of which names old devices may keep parts. Without one it does not.
+    /// A file of this channel alone, where the worker notes what it must know when it was killed and is started again: of
+    /// which names old devices may keep parts. Without one it does not. See [`Self::keep_in`].
     pub notes: Option<PathBuf>,
 }
 
@@ -78,6 +78,14 @@ impl Artifact {
 }
 
 impl WorkerConfig {
+    /// Keeps modules in `cache`, and this channel's notes beside them.
+    pub fn keep_in(&mut self, cache: &Cache) {
+        let channel = format!("{}\n{}\n{}", self.broker.url, self.broker.client_id, self.prefix);
+        let name = format!("{}.json", Digest::of(channel.as_bytes()).hex());
+        self.notes = Some(cache.dir().join("channels").join(name));
+        self.registry.cache = Some(cache.clone());
+    }
+
     /// What an artifact is published *to*: equal where broker, topics and chunk size are, so that what was
     /// published there once need not be again.
     pub fn target(&self, plain: bool) -> String {

@@ -1,7 +1,7 @@
 //! A pass: one module, to everyone who listens, chunk by chunk.
 
 use super::{
-    holds::Parts,
+    holds::{Begun, Parts},
     link::Link,
     pace::Pace,
     publisher::{Audience, Intake, Publisher, SendError},
@@ -82,8 +82,10 @@ async fn first_round(
 ) -> Result<(), SendError> {
     let layout = publisher.plan.head.layout;
     for index in 0..layout.total() {
-        if let Some(begun) = active.begun.filter(|begun| begun.chunks == index)
-            && source.first(index) != Some(begun)
+        // At once where every chunk is known, or else before the first one more is said than last time.
+        let is_time = |begun: &Begun| begun.chunks == index || (source.is_checked() && index == 0);
+        if let Some(begun) = active.begun.filter(is_time)
+            && source.first(begun.chunks) != Some(begun)
         {
             return Err(SendError::Unlike { reference: publisher.plan.module.reference.clone() });
         }

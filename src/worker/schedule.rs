@@ -159,10 +159,9 @@ impl Active {
         self.starving.at().is_some_and(|at| at <= now)
     }
 
-    /// Bytes that it has still to send, whole chunks.
+    /// Bytes that it has still to send.
     pub(super) fn left(&self) -> u64 {
-        let layout = self.plan.head.layout;
-        layout.offset(self.seats.left(layout.total()))
+        self.seats.left(&self.plan.head.layout)
     }
 }
 

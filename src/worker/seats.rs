@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::protocol::Format;
+use crate::protocol::{Format, Layout};
 
 /// A pass goes once through all chunks, and then again through those that somebody who joined late has missed.
 ///
@@ -59,10 +59,11 @@ impl Seats {
         self.lock().sent
     }
 
-    /// Chunks that are still to be sent, in both rounds, of a module of `total`.
-    pub(super) fn left(&self, total: u32) -> u32 {
+    /// Bytes that are still to be sent, in both rounds, of a module that is cut like that.
+    pub(super) fn left(&self, layout: &Layout) -> u64 {
         let state = self.lock();
-        total.saturating_sub(state.sent) + state.again.saturating_sub(state.sent_again)
+        let again = layout.offset(state.again).saturating_sub(layout.offset(state.sent_again));
+        layout.size().saturating_sub(layout.offset(state.sent)) + again
     }
 
     /// Whether somebody has joined.
@@ -119,10 +120,11 @@ mod tests {
     fn both_rounds_count_as_what_is_left() {
         let seats = sent(3);
         seats.join(&[Format::Full]);
-        assert_eq!(seats.left(10), 7 + 3);
+        let layout = Layout::new(95, 10).unwrap();
+        assert_eq!(seats.left(&layout), 65 + 30);
         (0..7).for_each(|_| seats.send());
         seats.close();
         seats.send_again();
-        assert_eq!(seats.left(10), 2);
+        assert_eq!(seats.left(&layout), 20);
     }
 }

@@ -74,6 +74,12 @@ impl OldDevice {
         heard.wait_async().await.unwrap();
     }
 
+    /// Waits for one more chunk, whatever of.
+    pub async fn hear_a_part(&mut self) {
+        let payload = self.chunks.recv().await.expect("the device was thrown out by the broker");
+        assert!(matches!(self.assembly.take(&payload, Instant::now()), Taken::Part(_)));
+    }
+
     /// Gathers what it hears until it has all of `app_name`.
     pub async fn gather(&mut self, app_name: &str) -> Vec<u8> {
         loop {

@@ -120,7 +120,7 @@ impl Settings {
     pub fn open_cache(&mut self) -> Result<(), SettingsError> {
         if let Some(CacheSettings { dir, size }) = &self.cache {
             let cache = Cache::open(dir, *size).map_err(|error| SettingsError::wrong(registry::CACHE_DIR, error))?;
-            self.worker.registry.cache = Some(cache);
+            self.worker.keep_in(&cache);
         }
         Ok(())
     }

@@ -70,7 +70,9 @@ impl InProcess {
         let secrets = Api::namespaced(self.client.clone(), &namespace);
         let credentials = secrets::read(&secrets, &resource.spec).await?;
         let mut config = worker_config(resource, credentials)?;
-        config.registry.cache.clone_from(&self.cache);
+        if let Some(cache) = &self.cache {
+            config.keep_in(cache);
+        }
         self.assign(resource, config)
     }
 

@@ -4,6 +4,7 @@
 //!   <dir>/sha256/<hex>    a blob; its name was given when its digest had been verified, and not before
 //!   <dir>/layers/<hex>    a note: which module was found in a layer, under a name that tells layers and configurations apart
 //!   <dir>/partial/<any>   what is being written; nobody reads it by name
+//!   <dir>/channels/…      workers' notes: none of the cache's business
 //! ```
 //!
 //! - `index` – what is there, what is promised to downloads, who goes first when room is needed (pure);

@@ -29,6 +29,8 @@ impl Journal {
     /// The journal in this file, and what it says; nothing where there is no such file, or none that can be read.
     pub(super) fn open(file: &Path) -> (Self, HashMap<String, Hold>) {
         let journal = Self(file.to_owned());
+        // Where that fails, so does the first note, and says why.
+        let _ = file.parent().map(std::fs::create_dir_all);
         let entries = match std::fs::read(file) {
             Ok(json) => serde_json::from_slice(&json).map_err(io::Error::other),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HashMap::new()),

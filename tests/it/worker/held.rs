@@ -1,7 +1,14 @@
 //! What is not said in plain, because old devices may keep parts of something else.
 
-use serde_json::json;
-use wasmproxy::{protocol::ErrorCode, registry::Reference, worker::AllowList};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use wasmproxy::{
+    digest::Digest,
+    protocol::{Chunk, ErrorCode},
+    registry::Reference,
+    worker::AllowList,
+};
 
 use super::{
     channel::{CHUNK, Channel, Said, assembled, until, until_listening},
@@ -72,6 +79,9 @@ async fn what_was_sent_before_it_could_be_verified_must_be_the_same_again_or_is_
     // The registry is honest again: an old device would complete its corrupt part with the chunks that it lacks.
     registry.release(bytes.len());
     listener.ask(ask).await;
+    for index in 0..10 {
+        assert!(matches!(listener.hear().await, Said::Plain(chunk) if chunk.index == index));
+    }
     assert_eq!(listener.hear_an_error().await.code, ErrorCode::DigestMismatch);
     listener.ask(ask).await;
     assert_eq!(listener.hear_an_error().await.code, ErrorCode::Busy);
@@ -80,9 +90,9 @@ async fn what_was_sent_before_it_could_be_verified_must_be_the_same_again_or_is_
     assert_eq!(assembled(&chunks), bytes);
 }
 
-/// The registry deceives in the middle of a plain pass, breaks off, and is honest from then on. Meanwhile `other` is
-/// said. Whether an old device that has heard everything then completes something, and what.
-async fn completed_by_an_old_device(others: &[&str]) -> Option<Vec<u8>> {
+/// The registry deceives in the middle of a plain pass, breaks off, and is honest from then on. Then `between` is asked for,
+/// which is said in `heard` messages. Whether an old device that has heard everything completes something corrupt.
+async fn completes_what_is_corrupt(between: Value, heard: usize) -> bool {
     let mut channel = Channel::start().await;
     let bytes = module(20 * CHUNK);
     let registry = Gated::start(bytes.clone()).await;
@@ -91,88 +101,67 @@ async fn completed_by_an_old_device(others: &[&str]) -> Option<Vec<u8>> {
     let worker = channel.worker();
     until_listening(&worker).await;
     let mut listener = channel.listen().await;
-    let ask = r#"{"app_name": "wasm/add:1"}"#;
-    // First write wins, as in an old device.
-    let mut gathered = std::collections::BTreeMap::new();
+    let mut device = OldDevice::default();
 
     registry.deceive(10 * CHUNK);
-    listener.ask(ask).await;
+    listener.ask(ASK).await;
     for _ in 0..10 {
-        let Said::Plain(chunk) = listener.hear().await else { panic!() };
-        gathered.entry(chunk.index).or_insert(chunk);
+        device.take(&listener.hear().await);
     }
     registry.break_off();
     assert_eq!(listener.hear_an_error().await.code, ErrorCode::RegistryUnavailable);
     registry.release(bytes.len());
-    for other in others {
-        listener.ask(other).await;
-        loop {
-            match listener.hear().await {
-                Said::Error(_) | Said::Complete(_) => break,
-                _ => {}
+    listener.ask(&between.to_string()).await;
+    for _ in 0..heard {
+        device.take(&listener.hear().await);
+    }
+    listener.ask(ASK).await;
+    loop {
+        match listener.hear().await {
+            Said::Error(notice) => {
+                assert_eq!(notice.code, ErrorCode::DigestMismatch);
+                return false;
             }
+            said if device.take(&said) => return true,
+            _ => {}
         }
     }
-    // Past the rest after what failed.
-    for _ in 0..3 {
-        listener.ask(ask).await;
-        loop {
-            match listener.hear().await {
-                Said::Plain(chunk) if chunk.app_name == "wasm/add:1" => {
-                    gathered.entry(chunk.index).or_insert(chunk);
-                    if gathered.len() == 20 {
-                        let chunks: Vec<_> = gathered.into_values().collect();
-                        return Some(assembled(&chunks));
-                    }
-                }
-                Said::Error(notice) if notice.code == ErrorCode::Busy => return None,
-                Said::Error(_) => break,
-                _ => {}
-            }
+}
+
+const ASK: &str = r#"{"app_name": "wasm/add:1"}"#;
+
+/// What it has of the module: the first write of an index wins.
+#[derive(Default)]
+struct OldDevice(BTreeMap<u32, Chunk>);
+
+impl OldDevice {
+    /// Hears something; whether it has all chunks by now.
+    fn take(&mut self, said: &Said) -> bool {
+        if let Said::Plain(chunk) = said
+            && chunk.app_name == "wasm/add:1"
+        {
+            self.0.entry(chunk.index).or_insert_with(|| chunk.clone());
         }
+        self.0.values().next().is_some_and(|chunk| chunk.total as usize == self.0.len())
     }
-    None
 }
 
 #[tokio::test]
 async fn a_full_pass_in_between_does_not_let_an_old_device_complete_what_is_corrupt() {
-    let completed = completed_by_an_old_device(&[r#"{"app_name": "wasm/add:1", "device": "press-4"}"#]).await;
-    assert!(completed.is_none_or(|bytes| bytes == module(20 * CHUNK)), "an old device has a corrupt module");
+    assert!(!completes_what_is_corrupt(json!({"app_name": "wasm/add:1", "device": "press-4"}), 21).await);
 }
 
 #[tokio::test]
 async fn another_name_in_between_does_not_let_an_old_device_complete_what_is_corrupt() {
-    let completed = completed_by_an_old_device(&[r#"{"app_name": "wasm/other:1"}"#]).await;
-    assert!(completed.is_none_or(|bytes| bytes == module(20 * CHUNK)), "an old device has a corrupt module");
+    assert!(!completes_what_is_corrupt(json!({"app_name": "wasm/other:1"}), 20).await);
 }
 
 #[tokio::test]
 async fn a_pull_in_between_does_not_let_an_old_device_complete_what_is_corrupt() {
-    let bytes = module(20 * CHUNK);
-    let digest = wasmproxy::digest::Digest::of(&bytes);
-    let pull = json!({"app_name": "wasm/add:1", "device": "d", "digest": digest, "chunk_size": CHUNK, "chunks": [[0, 0]]});
-    let mut channel = Channel::start().await;
-    let registry = Gated::start(bytes.clone()).await;
-    channel.config.registry.host.clone_from(&registry.host);
-    channel.config.requests = Some(AllowList::anything_under(&registry.host).unwrap());
-    let worker = channel.worker();
-    until_listening(&worker).await;
-    let mut listener = channel.listen().await;
-    let ask = r#"{"app_name": "wasm/add:1"}"#;
-    registry.deceive(10 * CHUNK);
-    listener.ask(ask).await;
-    for _ in 0..10 {
-        assert!(matches!(listener.hear().await, Said::Plain(_)));
-    }
-    registry.break_off();
-    assert_eq!(listener.hear_an_error().await.code, ErrorCode::RegistryUnavailable);
-    registry.release(bytes.len());
-    listener.ask(&pull.to_string()).await;
-    assert!(matches!(listener.hear().await, Said::Device(..)));
-    listener.ask(ask).await;
-    assert!(!matches!(listener.hear().await, Said::Plain(_)), "old devices complete their corrupt parts");
-    #[cfg(any())]
-    assert_eq!(listener.hear_an_error().await.code, ErrorCode::DigestMismatch);
+    let digest = Digest::of(&module(20 * CHUNK));
+    let pull =
+        json!({"app_name": "wasm/add:1", "device": "d", "digest": digest, "chunk_size": CHUNK, "chunks": [[0, 0]]});
+    assert!(!completes_what_is_corrupt(pull, 1).await);
 }
 
 #[tokio::test]
@@ -197,15 +186,11 @@ async fn an_old_device_that_came_in_the_middle_of_a_pass_does_not_mix_it_with_th
     new.iter_mut().skip(8).for_each(|byte| *byte ^= 1);
     channel.registry.push("wasm/add:1", new.clone()).await;
     late.ask(r#"{"app_name": "wasm/add:1"}"#).await;
-    // First write wins, as in an old device.
-    let mut gathered = std::collections::BTreeMap::new();
-    while gathered.len() < 40 {
+    let mut device = OldDevice::default();
+    loop {
         match late.hear().await {
-            Said::Plain(chunk) => drop(gathered.entry(chunk.index).or_insert(chunk)),
-            // It has to wait.
-            Said::Error(notice) if notice.code == ErrorCode::Busy => return,
-            other => panic!("{other:?}"),
+            Said::Error(notice) => return assert_eq!(notice.code, ErrorCode::Busy, "it has to wait"),
+            said => assert!(!device.take(&said), "neither the old module nor the new one"),
         }
     }
-    assert!(assembled(&gathered.into_values().collect::<Vec<_>>()) == new, "neither the old module nor the new one");
 }

@@ -9,13 +9,14 @@ use wasmproxy::{
     digest::Digest,
     mqtt::{Client, MqttOptions, Publish, Qos, connect},
     protocol::{Chunk, ErrorCode},
+    worker::{AllowList, Phase},
 };
 
 use super::{
     channel::{CHUNK, Channel, Said, assembled, until_listening},
     fetched::{fetch, options},
 };
-use crate::{modules::module, waiting::connected};
+use crate::{lab::FaultProxy, modules::module, waiting::connected};
 
 const DEVICES: usize = 1000;
 const MODULES: usize = 200;
@@ -95,9 +96,9 @@ async fn a_device_that_hears_busy_asks_again_and_is_served() {
 #[tokio::test]
 async fn a_slow_registry_does_not_have_more_than_four_passes_share_it() {
     let mut channel = Channel::start().await;
-    let proxy = crate::lab::FaultProxy::to(&channel.registry.host()).await;
+    let proxy = FaultProxy::to(&channel.registry.host()).await;
     channel.config.registry.host.clone_from(&proxy.host);
-    channel.config.requests = Some(wasmproxy::worker::AllowList::anything_under(&proxy.host).unwrap());
+    channel.config.requests = Some(AllowList::anything_under(&proxy.host).unwrap());
     let worker = channel.worker();
     until_listening(&worker).await;
     for index in 0..12 {
@@ -111,7 +112,8 @@ async fn a_slow_registry_does_not_have_more_than_four_passes_share_it() {
     let mut progress = worker.progress();
     let mut most = 0;
     while progress.borrow_and_update().totals.completed < 12 {
-        let streaming = progress.borrow().artifacts.values().filter(|artifact| artifact.phase == wasmproxy::worker::Phase::Streaming).count();
+        let streaming =
+            progress.borrow().artifacts.values().filter(|artifact| artifact.phase == Phase::Streaming).count();
         most = most.max(streaming);
         progress.changed().await.unwrap();
     }
