@@ -295,8 +295,8 @@ impl Director {
     }
 
     async fn push(&mut self) {
-        // Seldom what old devices ask for: then they have to wait for minutes.
-        let kind = if self.random.u8(..10) == 0 { Kind::Plain } else { Kind::Moving };
+        let is_plain = self.settings.plain_moves && self.random.u8(..10) == 0;
+        let kind = if is_plain { Kind::Plain } else { Kind::Moving };
         let names = self.floor.ledger.names(&[kind]);
         let name = names[self.random.usize(..names.len())].to_owned();
         self.floor.push(&name, &mut self.random).await;
