@@ -24,6 +24,9 @@
 //!
 //! `SOAK_SEED` repeats the choices of a run, as far as servers and clocks allow. `SOAK_STEPS` says how many steps it has,
 //! `SOAK_MINUTES` for how long they go on. A run that fails leaves its folder, with the worker's log.
+//!
+//! Tags that old devices ask for stay where they are, unless `SOAK_PLAIN_MOVES` is 1. These devices keep for minutes what
+//! they have heard of a module, and here they lose much of it on links and in brokers that break, unknown to the worker.
 
 mod director;
 mod faults;
@@ -50,6 +53,8 @@ enum Length {
 struct Settings {
     seed: u64,
     length: Length,
+    /// Whether tags that old devices ask for move, too.
+    plain_moves: bool,
 }
 
 impl Settings {
@@ -64,7 +69,8 @@ impl Settings {
             (None, Some(minutes)) => Length::Time(Duration::from_secs(60 * minutes)),
             (None, None) => Length::Steps(40),
         };
-        Self { seed: number("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32)), length }
+        let seed = number("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
+        Self { seed, length, plain_moves: number("SOAK_PLAIN_MOVES") == Some(1) }
     }
 }
 

@@ -295,7 +295,9 @@ impl Director {
     }
 
     async fn push(&mut self) {
-        let names = self.floor.ledger.names(&[Kind::Moving]);
+        let is_plain = self.settings.plain_moves && self.random.u8(..10) == 0;
+        let kind = if is_plain { Kind::Plain } else { Kind::Moving };
+        let names = self.floor.ledger.names(&[kind]);
         let name = names[self.random.usize(..names.len())].to_owned();
         self.floor.push(&name, &mut self.random).await;
         self.note(format_args!("pushed {name}"));

@@ -9,7 +9,7 @@ use wasmproxy::{digest::Digest, protocol::ErrorCode};
 pub enum Kind {
     /// A tag that full devices ask for; it moves.
     Moving,
-    /// A tag that old devices ask for. It stays: they put together what they hear over minutes.
+    /// A tag that old devices ask for. It stays, unless a run is told otherwise.
     Plain,
     /// A manifest by its digest.
     Pinned,
