@@ -14,6 +14,7 @@ mod lab;
 mod modules;
 mod mqtt;
 mod old_device;
+mod protocol;
 mod registry;
 mod standalone;
 mod waiting;

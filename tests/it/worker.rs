@@ -3,7 +3,7 @@
 pub mod channel;
 mod connections;
 mod declared;
-mod fetched;
+pub mod fetched;
 pub mod gated;
 mod held;
 mod hostile;
