@@ -27,7 +27,10 @@ pub fn reference(data: &[u8]) -> Option<Reference> {
     let shown = reference.to_string();
     assert!(text.len() <= 512 && shown.len() <= 512);
     assert!(text.chars().chain(shown.chars()).all(|c| c.is_ascii_graphic()), "{text:?} as {shown:?}");
-    assert_eq!(Reference::parse(&shown, "other.example").as_ref(), Ok(&reference));
+    assert_eq!(Reference::parse(&shown, reference.host()).as_ref(), Ok(&reference));
+    if reference.host().contains(['.', ':']) {
+        assert_eq!(Reference::parse(&shown, "other.example").as_ref(), Ok(&reference));
+    }
 
     let url = TRANSPORT.url(&reference, "manifests/1").unwrap();
     assert_eq!(url.path(), format!("/v2/{}/manifests/1", reference.repository()));
