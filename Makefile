@@ -1,6 +1,6 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint generate setup
+.PHONY: help demo test soak fuzz lint generate setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,6 +11,10 @@ demo: ## Show the whole way of a module on this machine (MODULE=file: yours, KEE
 test: ## Run every test, against real servers (TEST=name: those only)
 	tests/lab/setup.sh test
 	cargo test --locked $(TEST)
+
+soak: ## Let everything break at random for MINUTES=30 (SOAK_SEED=n: the same choices again; SOAK_STEPS=n: so many)
+	tests/lab/setup.sh test
+	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked --test it soak:: -- --nocapture
 
 fuzz: ## Give whatever is parsed any bytes at all (TARGET=name: one of them, MINUTES=1: for each)
 	tests/lab/setup.sh fuzz

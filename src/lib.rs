@@ -18,7 +18,7 @@
 //! |---|---|---|---|
 //! | [`api`] | the resource: spec, status, conditions, their rules | nothing | I/O |
 //! | [`protocol`] | topics, requests, chunks, notices, receipts: bytes in, types out and back | nothing | I/O |
-//! | [`registry`] | a reference becomes a descriptor, a descriptor becomes verified bytes | OCI | MQTT, Kubernetes |
+//! | [`registry`] | a reference becomes a descriptor, a descriptor becomes verified bytes; credentials, cache | OCI | MQTT, Kubernetes |
 //! | [`mqtt`] | a connection that outlives its broker; a publish that ends when the broker has acknowledged it | MQTT | OCI, Kubernetes |
 //! | [`worker`] | one channel: requests in, transfers, chunks out, progress | `protocol`, `registry`, `mqtt` | Kubernetes |
 //! | [`controller`] | reconcile one resource: its worker, its status | `api`, the worker's front door | OCI, MQTT |
@@ -26,10 +26,11 @@
 //! | [`cli`] | one file a subcommand | all | – |
 //! | [`telemetry`] | logs and probes | – | – |
 //!
-//! Dependencies point downwards only. Two small values are shared by all: [`digest::Digest`], what a module *is*, and
-//! [`tls::TlsOptions`], what a connection trusts.
+//! Dependencies point downwards only. Three small values are shared by all: [`digest::Digest`], what a module *is*,
+//! [`tls::TlsOptions`], what a connection trusts, and `backoff`, how long whoever failed waits.
 
 pub mod api;
+mod backoff;
 pub mod cli;
 pub mod controller;
 pub mod device;

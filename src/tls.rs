@@ -43,7 +43,7 @@ impl fmt::Debug for TlsOptions {
 }
 
 /// Why no TLS configuration could be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum TlsError {
     /// The CA bundle is no PEM, or holds no certificate.
     #[error("the CA certificate is not a PEM certificate")]

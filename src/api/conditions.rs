@@ -102,8 +102,12 @@ words! {
         SessionTakenOver,
         /// The broker does not take messages of this size.
         ChunkTooLarge,
+        /// The broker says that a quota is used up.
+        BrokerQuotaExceeded,
         /// The broker says that nobody listens.
         NoSubscribers,
+        /// The broker has accepted the worker, but not its notices to devices.
+        NoticesDenied,
 
         /// The registry cannot be reached.
         RegistryUnreachable,

@@ -17,16 +17,24 @@ pub struct InvalidQuantity(String);
 #[error("`{0}` is no interval: write a duration of at least 10s, as in 5m, 90s or 1h30m")]
 pub struct InvalidInterval(String);
 
-/// The number of bytes that a quantity stands for.
+/// The number of bytes that a quantity stands for: [`parse_bytes`] of its text.
+///
+/// # Errors
+///
+/// Where the quantity is not of that form, or larger than a `u64`.
+pub fn bytes(quantity: &Quantity) -> Result<u64, InvalidQuantity> {
+    parse_bytes(&quantity.0)
+}
+
+/// The number of bytes that a text such as `512Mi` stands for.
 ///
 /// The whole numbers of Kubernetes' `resource.Quantity`; its fractions, exponents and units beyond tera have no use
 /// here.
 ///
 /// # Errors
 ///
-/// Where the quantity is not of that form, or larger than a `u64`.
-pub fn bytes(quantity: &Quantity) -> Result<u64, InvalidQuantity> {
-    let text = quantity.0.as_str();
+/// Where the text is not of that form, or means more than a `u64` holds.
+pub fn parse_bytes(text: &str) -> Result<u64, InvalidQuantity> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let scale: u64 = match unit {

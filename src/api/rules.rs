@@ -190,7 +190,9 @@ pub(super) const PACE: Rule = rule(
 // What is in the schema, and in no worker yet.
 
 pub(super) const VERIFY: Rule = refused("verify: signatures are not checked, because that is not supported yet");
-pub(super) const CACHE_SIZE: Rule = refused("limits.cacheSize: a cache of modules is not supported yet");
+pub(super) const CACHE_SIZE: Rule = refused(
+    "limits.cacheSize: a cache of its own for each resource is not supported yet, use --cache-dir of the controller",
+);
 pub(super) const REQUESTS_PER_SECOND: Rule =
     refused("limits.requestsPerSecond: a limit on the rate of requests is not supported yet");
 pub(super) const WORKER_EXTERNAL: Rule =

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write as _},
     net::IpAddr,
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc,
@@ -19,9 +20,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::LogArgs;
+use super::{CACHE_SIZE, LogArgs};
 use crate::{
+    api::quantity::parse_bytes,
     controller::{self, Options, WorkerMode},
+    registry::{Cache, CacheError},
     telemetry::{
         logs,
         probes::{self, Probes},
@@ -49,6 +52,12 @@ pub(super) struct ControllerArgs {
     /// The only namespace to watch [default: all of them]
     #[arg(long, short, env = "WASMPROXY_NAMESPACE")]
     namespace: Option<String>,
+    /// Directory in which the workers of this process keep modules [default: they do not]
+    #[arg(long, env = "WASMPROXY_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Bytes that modules may take up there, such as 512Mi
+    #[arg(long, env = "WASMPROXY_CACHE_SIZE", default_value = CACHE_SIZE, value_parser = parse_bytes)]
+    cache_size: u64,
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, env = "WASMPROXY_HTTP_PORT", default_value_t = 9191)]
     http_port: u16,
@@ -74,6 +83,8 @@ enum Failure {
     NoCluster(#[from] InferConfigError),
     #[error("the configuration of the cluster cannot be used: {0}")]
     Client(#[from] kube::Error),
+    #[error("--cache-dir: {0}")]
+    Cache(#[from] CacheError),
     #[error("--http-port: port {port} cannot be listened on: {source}; say another one, or 0 for no probes")]
     Probes { port: u16, source: io::Error },
     #[error("the operating system refuses what every program needs: {0}")]
@@ -87,7 +98,8 @@ pub(super) fn run(args: &ControllerArgs, logs: &LogArgs) -> ExitCode {
         Err(failure) => {
             // Where nobody listens on standard error, the exit code must do.
             let _ = writeln!(io::stderr(), "wasmproxy: {failure}");
-            let is_usage = matches!(failure, Failure::Pods | Failure::NoCluster(_) | Failure::Client(_));
+            let is_usage =
+                matches!(failure, Failure::Pods | Failure::NoCluster(_) | Failure::Client(_) | Failure::Cache(_));
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
@@ -102,7 +114,9 @@ fn start(args: &ControllerArgs, logs: &LogArgs) -> Result<(), Failure> {
     let _ = logs::init(logs.log_format, logs.log_level.unwrap_or_default());
     // An empty variable is as good as none.
     let namespace = args.namespace.clone().filter(|namespace| !namespace.is_empty());
-    let options = Options { namespace, workers };
+    let dir = args.cache_dir.as_ref().filter(|dir| !dir.as_os_str().is_empty());
+    let cache = dir.map(|dir| Cache::open(dir, args.cache_size)).transpose()?;
+    let options = Options { namespace, workers, cache };
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(serve(args, options));
     // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.

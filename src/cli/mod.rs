@@ -30,6 +30,9 @@ Exit codes:
   1  it did not work
   2  the command line or the environment is wrong: nothing was begun";
 
+/// What modules may take up in a cache, where nobody says.
+const CACHE_SIZE: &str = "1Gi";
+
 /// In the order of the help: what serves first, then what asks, then what prints.
 #[derive(Subcommand)]
 enum Command {

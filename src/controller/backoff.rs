@@ -6,25 +6,19 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use crate::backoff::Backoff;
 
 /// From one second, so that who creates a forgotten Secret sees it taken up, to a minute.
-const DELAYS: ExponentialBuilder = ExponentialBuilder::new()
-    .with_min_delay(Duration::from_secs(1))
-    .with_max_delay(Duration::from_secs(60))
-    .without_max_times()
-    .with_jitter();
+const DELAYS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// Exponential backoff with jitter for each UID.
 #[derive(Debug, Default)]
-pub(super) struct Backoffs(Mutex<HashMap<String, ExponentialBackoff>>);
+pub(super) struct Backoffs(Mutex<HashMap<String, Backoff>>);
 
 impl Backoffs {
     /// Counts a failure, and says how long to wait.
     pub fn fail(&self, uid: &str) -> Duration {
-        let mut failing = self.failing();
-        let delays = failing.entry(uid.to_owned()).or_insert_with(|| DELAYS.build());
-        delays.next().unwrap_or(Duration::from_secs(60))
+        self.failing().entry(uid.to_owned()).or_insert(DELAYS).fail(fastrand::f64())
     }
 
     /// Forgets all failures.
@@ -37,7 +31,7 @@ impl Backoffs {
         self.failing().retain(|uid, _| uids.contains(uid));
     }
 
-    fn failing(&self) -> MutexGuard<'_, HashMap<String, ExponentialBackoff>> {
+    fn failing(&self) -> MutexGuard<'_, HashMap<String, Backoff>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,10 +44,10 @@ mod tests {
     fn delays_grow_to_a_minute_and_start_again_after_a_success() {
         let backoffs = Backoffs::default();
         let delays: Vec<_> = (0..20).map(|_| backoffs.fail("a")).collect();
-        assert!(delays[0] < Duration::from_secs(3), "{delays:?}");
-        assert!(delays[19] >= Duration::from_secs(60) && delays[19] <= Duration::from_secs(120), "{delays:?}");
+        assert!(delays[0] <= Duration::from_secs(1), "{delays:?}");
+        assert!(delays[19] >= Duration::from_secs(30) && delays[19] <= Duration::from_secs(60), "{delays:?}");
         backoffs.reset("a");
-        assert!(backoffs.fail("a") < Duration::from_secs(3));
+        assert!(backoffs.fail("a") <= Duration::from_secs(1));
     }
 
     #[test]
@@ -62,8 +56,8 @@ mod tests {
         for _ in 0..20 {
             backoffs.fail("a");
         }
-        assert!(backoffs.fail("b") < Duration::from_secs(3));
+        assert!(backoffs.fail("b") <= Duration::from_secs(1));
         backoffs.retain(&HashSet::from(["b".to_owned()]));
-        assert!(backoffs.fail("a") < Duration::from_secs(3));
+        assert!(backoffs.fail("a") <= Duration::from_secs(1));
     }
 }

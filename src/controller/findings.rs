@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// What cannot mend itself is said before what may.
-const WORST_FIRST: [FailureReason; 11] = [
+const WORST_FIRST: [FailureReason; 12] = [
     FailureReason::InvalidConfiguration,
     FailureReason::UnsupportedArtifact,
     FailureReason::DigestMismatch,
@@ -16,6 +16,7 @@ const WORST_FIRST: [FailureReason; 11] = [
     FailureReason::ChunkTooLarge,
     FailureReason::BrokerUnauthorized,
     FailureReason::BrokerRejected,
+    FailureReason::BrokerQuotaExceeded,
     FailureReason::RegistryUnauthorized,
     FailureReason::RegistryTlsFailed,
     FailureReason::RegistryUnreachable,
@@ -29,6 +30,14 @@ pub fn findings(progress: &Progress) -> [Finding; 3] {
 fn broker_connected(progress: &Progress) -> Finding {
     let about = ConditionType::BrokerConnected;
     match &progress.broker {
+        Some(ConnectionState::Connected { .. }) if !progress.denied_notices.is_empty() => {
+            let topics = progress.denied_notices.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
+            let message = format!(
+                "the broker has accepted the worker, but not its notices to devices: give the user write access to {topics}, \
+                 then change the resource or restart the worker"
+            );
+            yes(about, Reason::NoticesDenied, &message)
+        }
         Some(ConnectionState::Connected { .. }) => yes(about, Reason::Connected, "the broker has accepted the worker"),
         Some(ConnectionState::Connecting { failure: Some(failure), .. }) => {
             no(about, connect_reason(failure), &failure.message)
@@ -118,6 +127,7 @@ fn failure_reason(reason: FailureReason) -> Reason {
         FailureReason::DigestMismatch => Reason::DigestMismatch,
         FailureReason::ChunkTooLarge => Reason::ChunkTooLarge,
         FailureReason::BrokerUnauthorized => Reason::BrokerUnauthorized,
+        FailureReason::BrokerQuotaExceeded => Reason::BrokerQuotaExceeded,
         FailureReason::BrokerRejected => Reason::BrokerRejected,
         FailureReason::InvalidConfiguration => Reason::InvalidSpec,
     }

@@ -36,6 +36,21 @@ fn a_connection_that_stands_is_true() {
 }
 
 #[test]
+fn a_connection_that_carries_no_notices_is_true_and_says_which_topics_to_allow() {
+    let state = ConnectionState::Connected { version: Version::V5, since: SystemTime::now(), max_packet_size: None };
+    let denied = |state| Progress {
+        broker: Some(state),
+        denied_notices: ["t/complete", "t/error"].map(str::to_owned).into(),
+        ..Progress::default()
+    };
+    let finding = broker_connected(&denied(state));
+    assert_eq!((finding.status, finding.reason), (ConditionStatus::True, Reason::NoticesDenied));
+    assert!(finding.message.contains("t/complete and t/error"), "{}", finding.message);
+    let lost = broker_connected(&denied(ConnectionState::Connecting { failure: None, attempts: 0 }));
+    assert_eq!(lost.reason, Reason::Connecting);
+}
+
+#[test]
 fn before_the_first_attempt_has_ended_nobody_knows_of_the_broker() {
     for progress in [None, Some(ConnectionState::Connecting { failure: None, attempts: 0 })] {
         let finding = broker_connected(&Progress { broker: progress, ..Progress::default() });

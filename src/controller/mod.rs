@@ -62,6 +62,8 @@ use error::Error;
 use watch::Watched;
 use workers::{InProcess, Workers};
 
+use crate::registry::Cache;
+
 /// Reconciliations at the same time: enough that some which wait for a slow broker's worker to end hold up nobody, few enough
 /// for the API server.
 const CONCURRENCY: u16 = 32;
@@ -73,6 +75,8 @@ pub struct Options {
     pub namespace: Option<String>,
     /// Where workers run.
     pub workers: WorkerMode,
+    /// Where workers in this process keep modules, if anywhere.
+    pub cache: Option<Cache>,
 }
 
 /// Where workers run.
@@ -92,7 +96,7 @@ pub async fn run(client: Client, options: Options, ready: impl FnOnce() + Send, 
     };
     let (store, writer) = reflector::store();
     let workers = match options.workers {
-        WorkerMode::InProcess => Workers::InProcess(InProcess::new(client.clone(), store.clone())),
+        WorkerMode::InProcess => Workers::InProcess(InProcess::new(client.clone(), store.clone(), options.cache)),
     };
     let context = Arc::new(Context::new(client, workers));
     let departing = context.clone();

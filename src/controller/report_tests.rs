@@ -22,7 +22,7 @@ fn progress(artifacts: impl IntoIterator<Item = (&'static str, ArtifactProgress)
         registry: RegistryState::Ready,
         artifacts: artifacts.into_iter().map(|(reference, artifact)| (reference.to_owned(), artifact)).collect(),
         totals: Totals { completed: 1, failed: 2, chunks: 3, bytes: 4 },
-        settled: None,
+        ..Progress::default()
     }
 }
 

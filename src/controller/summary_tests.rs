@@ -50,6 +50,20 @@ fn all_is_well_when_all_three_say_so() {
 }
 
 #[test]
+fn that_nobody_listens_is_said_of_what_is_ready() {
+    let conditions = summed(except(&condition(ArtifactsPublished, True, Reason::NoSubscribers)));
+    let ready = find(&conditions, Ready).unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "NoSubscribers"));
+    assert_eq!(ready.message, "ArtifactsPublished is NoSubscribers");
+}
+
+#[test]
+fn a_broker_that_carries_no_notices_does_not_matter_to_what_is_ready() {
+    let conditions = summed(except(&condition(BrokerConnected, True, Reason::NoticesDenied)));
+    assert_eq!(said(&conditions, Ready), Some(("True", "Succeeded")));
+}
+
+#[test]
 fn a_fresh_object_is_reconciling_and_not_ready() {
     let conditions = summary(&resource(&json!({})), &WorkerState::Running, &at(100)).conditions;
     assert_eq!(said(&conditions, Ready), Some(("Unknown", "Progressing")));

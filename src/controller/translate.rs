@@ -96,6 +96,8 @@ pub fn worker_config(resource: &WasmProxy, credentials: Credentials) -> Result<W
             credentials: registry,
             tls: registry_tls(registry_certificates),
             max_module_size: spec.limits.module_size_bytes().map_err(InvalidSpec::ModuleSize)?,
+            timeout: RegistryOptions::DEFAULT_TIMEOUT,
+            cache: None,
         },
         prefix,
         artifacts: artifacts(spec)?,

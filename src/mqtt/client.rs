@@ -14,7 +14,7 @@ use super::{
     link::Unacknowledged,
     message::{Ack, Message, Publish},
     options::MqttOptions,
-    shared::{Gate, InFlight, Shared, Way},
+    shared::{Gate, Shared, Ticket, Way},
     state::ConnectionState,
 };
 
@@ -81,35 +81,42 @@ impl Client {
         publish.check()?;
         let _permit = self.shared.window.acquire().await.map_err(|_| PublishError::Closed)?;
         let mut gate = self.shared.gate.subscribe();
+        let mut ticket = Ticket::new(&self.shared, &publish);
         loop {
-            let handed_over = {
-                let _turn = self.shared.turn.lock().await;
-                let way = way_out(&mut gate).await?;
-                self.check_size(&publish, &way)?;
-                way.outlet.publish(&publish).await
-            };
-            let outcome = match handed_over {
+            let mut turn = Some(self.shared.turn.lock().await);
+            let way = way_out(&mut gate).await?;
+            let size = self.check_size(&publish, &way)?;
+            self.shared.suspects().admit(&publish.topic, size, Instant::now())?;
+            let alone = ticket.send(size);
+            let outcome = match way.outlet.publish(&publish).await {
                 Ok(receipt) => {
-                    let in_flight = InFlight::new(&self.shared);
-                    let outcome = receipt.acknowledged().await;
-                    in_flight.done();
-                    outcome
+                    turn.take_if(|_| !alone);
+                    receipt.acknowledged().await
                 }
                 Err(lost) => Err(lost),
             };
             match outcome {
-                Ok(ack) => return Ok(ack),
-                Err(Unacknowledged::Refused(error)) => return Err(error),
-                // The gate has been shut since, or is about to be: the way that failed is not taken again.
-                Err(Unacknowledged::Lost) => gate.changed().await.map_err(|_| PublishError::Closed)?,
+                Ok(ack) => {
+                    ticket.answered();
+                    return Ok(ack);
+                }
+                Err(Unacknowledged::Refused(error)) => {
+                    ticket.answered();
+                    return Err(error);
+                }
+                Err(Unacknowledged::Lost) => ticket.take_back(),
             }
+            drop(turn);
+            // The gate has been shut since, or is about to be: the way that failed is not taken again.
+            gate.changed().await.map_err(|_| PublishError::Closed)?;
         }
     }
 
-    fn check_size(&self, publish: &Publish, way: &Way) -> Result<(), PublishError> {
+    /// The size of the packet in bytes, which both we and the broker allow.
+    fn check_size(&self, publish: &Publish, way: &Way) -> Result<usize, PublishError> {
         let size = way.outlet.packet_size(publish);
         let limit = way.max_packet_size.min(self.max_packet_size);
-        if size > limit { Err(PublishError::TooLarge { size, limit }) } else { Ok(()) }
+        if size > limit { Err(PublishError::TooLarge { size, limit }) } else { Ok(size) }
     }
 
     /// Where the connection stands, now and later.
@@ -121,8 +128,8 @@ impl Client {
     /// over, after `within` at the latest. Publishes that have not been sent by then end with [`PublishError::Closed`], and so
     /// do all later ones. Called again, it waits for the end that was ordered first.
     ///
-    /// [`SessionEnd::Discard`] takes another connection on MQTT 3.1.1, and where none stands; where that cannot be had
-    /// `within` the time, the broker keeps the session.
+    /// [`SessionEnd::Discard`] takes another connection, whose CONNACK says that the session is gone. Where that cannot be had
+    /// `within` the time, the broker keeps the session; on MQTT 5 only where it did not hear DISCONNECT either.
     pub async fn disconnect(&self, end: SessionEnd, within: Duration) {
         let stop = Stop { end, deadline: Instant::now() + within };
         self.stop.send_if_modified(|ordered| {

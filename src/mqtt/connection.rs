@@ -10,7 +10,6 @@ use tokio::{
 use tracing::{Instrument as _, debug, info, warn};
 
 use super::{
-    backoff::{Backoff, STABLE},
     client::{SessionEnd, Stop},
     drive::{Course, Driver},
     fault::Fault,
@@ -19,11 +18,28 @@ use super::{
     options::{MqttOptions, Session, Settled},
     shared::{Gate, Shared},
     state::ConnectionState,
+    suspects::Judgement,
     version::{Verdict, Version, VersionChoice},
 };
+use crate::backoff::Backoff;
 
 /// The longest pause after a message that we cannot take: others wait behind it, and the next connection is likely to hold.
 const OVERSIZED_PAUSE: Duration = Duration::from_secs(5);
+
+/// So many times in a row a message that we cannot take is hoped to be the last. One that is retained comes back with each
+/// subscription, until somebody clears it.
+const HOPE: u32 = 8;
+
+/// The pauses between connections.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+
+/// A connection that held this long was a good one: the next loss starts from the beginning. One that breaks sooner (taken
+/// over, cut at the same packet again) goes on doubling.
+const STABLE: Duration = Duration::from_secs(30);
+
+/// How long DISCONNECT may take once nothing is in flight. After acknowledgements out of order, as reconnects bring them, the
+/// library waits for one that will never come before it says DISCONNECT; then the connection is closed without.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How long we wait for acknowledgements where nobody is left who could say.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -57,17 +73,7 @@ impl Connection {
     ) -> Self {
         let choice = VersionChoice::new(settled.options.version);
         let options = Arc::new(settled.options.clone());
-        Self {
-            settled,
-            options,
-            shared,
-            messages,
-            stop,
-            choice,
-            backoff: Backoff::default(),
-            link: None,
-            cleaner: None,
-        }
+        Self { settled, options, shared, messages, stop, choice, backoff: PAUSES, link: None, cleaner: None }
     }
 
     pub async fn run(mut self) {
@@ -123,14 +129,36 @@ impl Connection {
     fn learn(&mut self, link: Link, course: &Course) -> Duration {
         self.shared.turn_gate(Gate::Shut);
         self.choice.learn(if course.stood.is_some() { Verdict::Spoken } else { course.fault.verdict() });
-        if course.fault.spares_link() {
+        let blamed = course.stood.is_some() && course.fault.may_be_an_answer();
+        let judgement = self.shared.suspects().lost(blamed, Instant::now());
+        // Whoever is sent alone, or never again, must not be in what the link sends by itself.
+        if course.fault.spares_link() && judgement == Judgement::Innocent {
             self.link = Some(link);
         }
         let keeps_messages = matches!(self.options.session, Session::Persistent { .. });
         if matches!(course.fault, Fault::Oversized(_)) && keeps_messages {
             self.cleaner = Some(Link::new(self.choice.next(), &self.settled, Beginning::Clean));
         }
+        if self.convicts(&judgement) {
+            // What broke the connections is out of the way.
+            self.backoff.reset();
+        }
         self.pause(&course.fault, course.stood)
+    }
+
+    /// Whether somebody was convicted, which is said to people.
+    fn convicts(&self, judgement: &Judgement) -> bool {
+        let broker = &self.options.url;
+        match judgement {
+            Judgement::Innocent | Judgement::Doubt => return false,
+            Judgement::TooLarge(size) => {
+                warn!(%broker, size, "the broker closes the connection at messages of so many bytes: none is sent for a while");
+            }
+            Judgement::Denied(topic) => {
+                warn!(%broker, topic, "the broker closes the connection at messages to this topic: none is sent for a while");
+            }
+        }
+        true
     }
 
     /// The library has panicked: what it held is lost, and sent again.
@@ -144,7 +172,7 @@ impl Connection {
             self.backoff.reset();
         }
         let mut pause = self.backoff.fail(fastrand::f64());
-        let oversized = matches!(fault, Fault::Oversized(_));
+        let oversized = matches!(fault, Fault::Oversized(_)) && self.backoff.failures() <= HOPE;
         if oversized {
             pause = pause.min(OVERSIZED_PAUSE);
         }
@@ -182,7 +210,8 @@ impl Connection {
         let ended = tokio::select! {
             ended = &mut *driving => ended,
             _ = self.shared.window.acquire_many(self.shared.window_size) => {
-                outlet.disconnect(stop.end == SessionEnd::Discard, stop.deadline.duration_since(Instant::now()));
+                let left = stop.deadline.duration_since(Instant::now());
+                outlet.disconnect(stop.end == SessionEnd::Discard, left.min(LAST_WORDS));
                 driving.await
             }
         };
@@ -190,17 +219,20 @@ impl Connection {
         (course.fault == Fault::Finished).then(|| link.version())
     }
 
-    /// Ends the session at the broker, where that is ordered and DISCONNECT (said in the given version) has not done it.
+    /// Ends the session at the broker, where that is ordered. `said` is the version in which DISCONNECT was said.
+    ///
+    /// On MQTT 5 DISCONNECT ends the session, too. But nobody answers to it, and a broker may look at a new connection before
+    /// it looks at the last words on the old one; the answer to a clean CONNECT says that the session is no more.
     async fn discard_where_ordered(&mut self, stop: Stop, said: Option<Version>) {
-        let unwanted = stop.end == SessionEnd::Discard && matches!(self.options.session, Session::Persistent { .. });
-        if !unwanted || said == Some(Version::V5) {
+        if stop.end == SessionEnd::Keep || self.options.session == Session::Clean {
             return;
         }
         // What lives in the old link would be sent on a connection that must not send anything.
         self.link = None;
         let mut link = Link::new(said.unwrap_or(self.choice.next()), &self.settled, Beginning::Clean);
-        if timeout_at(stop.deadline, connect_and_leave(&mut link)).await.is_err() {
-            warn!(broker = %self.options.url, "could not end the session in time: the broker keeps it");
+        let ended = timeout_at(stop.deadline, connect_and_leave(&mut link)).await;
+        if ended != Ok(Fault::Finished) && said != Some(Version::V5) {
+            warn!(broker = %self.options.url, "could not end the session: the broker keeps it");
         }
     }
 }
@@ -243,5 +275,26 @@ async fn ordered(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
     match stop.wait_for(Option::is_some).await.as_deref() {
         Ok(Some(stop)) => *stop,
         _ => Stop { end: SessionEnd::Keep, deadline: Instant::now() + FAREWELL },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        let settled = MqttOptions::new("mqtt://localhost".parse().unwrap(), "client").settle().unwrap();
+        let (messages, _) = mpsc::channel(1);
+        let (_, stopped) = watch::channel(None);
+        Connection::new(settled, Arc::new(Shared::new(1)), messages, stopped)
+    }
+
+    #[test]
+    fn a_message_too_large_for_us_that_never_goes_away_is_met_ever_later() {
+        let mut connection = connection();
+        let pauses: Vec<_> =
+            (0..20).map(|_| connection.pause(&Fault::Oversized(1), Some(Duration::from_secs(1)))).collect();
+        assert!(pauses[..8].iter().all(|pause| *pause <= OVERSIZED_PAUSE), "{pauses:?}");
+        assert!(pauses[8..].iter().all(|pause| *pause >= OVERSIZED_PAUSE * 3), "{pauses:?}");
     }
 }

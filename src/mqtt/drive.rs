@@ -69,6 +69,8 @@ impl Driver {
                 // An error means that nobody listens.
                 LinkEvent::Message(message) => drop(self.messages.send(message).await),
                 LinkEvent::Progress => last_progress = Instant::now(),
+                LinkEvent::Ping => self.shared.suspects().ping(),
+                LinkEvent::Pong => self.shared.suspects().pong(),
                 LinkEvent::Other => {}
             }
             if !self.link.awaits_acknowledgement() {

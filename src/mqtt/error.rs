@@ -53,8 +53,28 @@ pub enum PublishError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The broker closes the connection at packets of that size, and has never taken one as large. That is how MQTT 3.1.1 says
+    /// "too large"; some brokers say "not allowed" so. Refused without being sent for a while, which is longer each time; then
+    /// one is tried again.
+    #[error(
+        "the broker closes the connection at messages of {size} bytes to {topic}, and has taken none as large: use smaller \
+         chunks or raise the broker's maximum packet size, and see that the user may write to that topic"
+    )]
+    SeemsTooLarge {
+        /// The smallest packet that was found too large, in bytes, headers included.
+        size: usize,
+        /// Where it was to go.
+        topic: String,
+    },
+    /// The broker closes the connection at messages to this topic, and has never taken one. Some brokers say "not allowed" so.
+    /// Refused without being sent for a while, as above.
+    #[error("the broker closes the connection at messages to {topic}: give the user write access to it")]
+    SeemsDenied {
+        /// The topic refused.
+        topic: String,
+    },
     /// A quota of the broker is used up (MQTT 5, 0x97). The same message may pass later.
-    #[error("the broker's quota is exceeded")]
+    #[error("a quota of the broker is used up: raise it, or wait until it is there again")]
     QuotaExceeded,
     /// The topic is empty, too long, or holds a wildcard or NUL.
     #[error("the topic is empty, longer than 65535 bytes, or holds a wildcard or NUL")]

@@ -32,8 +32,10 @@ pub(super) enum Fault {
     HungUp,
     /// CONNACK: the version is not spoken.
     VersionRefused,
-    /// CONNACK or DISCONNECT: not with these credentials.
+    /// CONNACK: not with these credentials.
     Unauthorized(String),
+    /// DISCONNECT: something was not allowed, or is not any more.
+    Forbidden(String),
     /// CONNACK: not now.
     Unavailable(String),
     /// CONNACK: no, for another reason.
@@ -49,8 +51,12 @@ pub(super) enum Fault {
         /// The reason code's name.
         reason: String,
     },
-    /// The connection broke.
+    /// The connection was closed or reset.
     Lost(String),
+    /// Nothing came or went for too long.
+    Silent(String),
+    /// DISCONNECT with a reason that has nothing to do with what we sent.
+    SentAway(String),
     /// The connection stands, but publishes are not acknowledged.
     Unresponsive,
     /// A packet of so many bytes arrived, more than we take. The broker keeps it in a persistent session, and sends it again
@@ -69,6 +75,7 @@ impl Fault {
             return Self::Tls(tls_advice(tls));
         }
         match stage {
+            Stage::Open if error.kind() == io::ErrorKind::TimedOut => Self::Silent("it took no more bytes".to_owned()),
             Stage::Open => Self::Lost(error.to_string()),
             Stage::Opening if error.kind() == io::ErrorKind::TimedOut => Self::NoAnswer,
             Stage::Opening => Self::HungUp,
@@ -90,6 +97,11 @@ impl Fault {
     /// Whether the link can serve for the next connection.
     pub fn spares_link(&self) -> bool {
         !matches!(self, Self::Unusable(_) | Self::Protocol(_) | Self::Oversized(_))
+    }
+
+    /// Whether it may be the broker's answer to what we sent, once the connection stood.
+    pub fn may_be_an_answer(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Forbidden(_) | Self::Unresponsive)
     }
 
     /// What it says about the version spoken, where the connection did not come about.
@@ -132,6 +144,12 @@ impl Fault {
                     "the broker at {broker} refused the user name or the password ({reason}): correct them, or say them"
                 ),
             ),
+            Self::Forbidden(reason) => (
+                FailureKind::Unauthorized,
+                format!(
+                    "the broker at {broker} ended the connection ({reason}): see what the user may publish and subscribe to"
+                ),
+            ),
             Self::Unavailable(reason) => {
                 (FailureKind::Unreachable, format!("the broker at {broker} is not available ({reason})"))
             }
@@ -151,6 +169,10 @@ impl Fault {
                     "the broker at {broker} denied the subscription to {filter} ({reason}): give the user read access"
                 ),
             ),
+            Self::Silent(error) => (FailureKind::Lost, format!("the connection to {broker} went silent: {error}")),
+            Self::SentAway(reason) => {
+                (FailureKind::Lost, format!("the broker at {broker} ended the connection ({reason})"))
+            }
             Self::Lost(error) => (FailureKind::Lost, format!("the connection to {broker} was lost: {error}")),
             Self::Unresponsive => (FailureKind::Lost, format!("the broker at {broker} stopped acknowledging messages")),
             Self::Oversized(size) => (

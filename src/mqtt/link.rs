@@ -29,6 +29,10 @@ pub(super) enum LinkEvent {
     Message(Message),
     /// A publish went out, or the broker acknowledged a step of one.
     Progress,
+    /// PINGREQ went out.
+    Ping,
+    /// PINGRESP.
+    Pong,
     /// Nothing of interest.
     Other,
 }

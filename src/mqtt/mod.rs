@@ -15,20 +15,29 @@
 //!
 //! - `client`: the handle. A publish takes a permit of the window, waits for the gate, hands its message to the link, and
 //!   waits for the receipt.
-//! - `connection`: the task behind it: which version (`version`), how long to wait (`backoff`), how to end.
+//! - `connection`: the task behind it: which version (`version`), how long to wait, how to end.
 //! - `drive`: one connection: CONNECT, SUBSCRIBE, gate open, messages, until it breaks.
 //! - `link`, `v4`, `v5`: one type for the two event loops of rumqttc.
 //! - `delivered`: what arrived at QoS 2 and must not arrive again.
+//! - `suspects`: what the broker may be hanging up on.
 //! - `fault`: why a link ended, and what it means. `socket`: a TCP stream that notices a dead peer.
 //!
 //! # Who sends again
 //!
 //! A message belongs to the link from the moment it is handed over until its receipt resolves. The link keeps it, with its
 //! packet identifier, from one connection to the next, and the library sends it again where the broker has kept the session:
-//! so QoS 2 is exactly once. Where the broker has not, or where the link itself is replaced, the receipt fails, and the
+//! so QoS 2 is exactly once, unless the next connection breaks, too, before the library has sent PUBREL again: then it
+//! loses track, the link is replaced, and a message may come twice. Where the broker has not, or where the link itself is replaced, the receipt fails, and the
 //! publish, which still holds the same payload, hands it over anew. It is never with both.
 //!
-//! # A message that is too large
+//! # A message that the broker hangs up on
+//!
+//! It would come again on every connection. So it is found out (`suspects`), its publish fails, and the link is replaced, since
+//! the library cannot be told to forget one message. Replacing a link while it has messages at QoS 2 may send some of them
+//! twice; that happens only where nothing as large, or nothing to that topic, was ever taken by the broker, or after many
+//! losses.
+//!
+//! # A message that is too large for us
 //!
 //! MQTT 3.1.1 has no way to tell the broker what we take. A larger packet is refused by its header, which breaks the
 //! connection; a persistent session would bring it back on the next one, for ever. So that session is ended with a clean
@@ -40,7 +49,6 @@
 //! and everything that could want to interrupt it is turned into an end from within: writes that stall fail (`socket`), pings
 //! that are not answered fail (the library), and messages that are not acknowledged in time make the driver hang up.
 
-mod backoff;
 mod client;
 mod connection;
 mod delivered;
@@ -53,6 +61,7 @@ mod options;
 mod shared;
 mod socket;
 mod state;
+mod suspects;
 mod url;
 mod v4;
 mod v5;

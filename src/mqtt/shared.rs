@@ -1,10 +1,18 @@
 //! What the clients and the connection's task share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::{Mutex, Semaphore, watch};
 
-use super::{link::Outlet, state::ConnectionState};
+use super::{
+    link::Outlet,
+    message::{Publish, Qos},
+    state::ConnectionState,
+    suspects::{Id, Suspects},
+};
 
 /// Whether publishes may go out.
 #[derive(Clone)]
@@ -34,6 +42,7 @@ pub(super) struct Shared {
     pub window_size: u32,
     /// Held while a publish waits for the gate and is handed over, so that messages go out in the order in which they came.
     pub turn: Mutex<()>,
+    suspects: std::sync::Mutex<Suspects>,
     /// Somebody stopped waiting for a publish that the link still has.
     abandoned: AtomicBool,
 }
@@ -46,6 +55,7 @@ impl Shared {
             window: Semaphore::new(window.into()),
             window_size: window.into(),
             turn: Mutex::new(()),
+            suspects: std::sync::Mutex::default(),
             abandoned: AtomicBool::new(false),
         }
     }
@@ -78,30 +88,66 @@ impl Shared {
         self.change(ConnectionState::Closed);
     }
 
+    /// What the broker may be hanging up on.
+    pub fn suspects(&self) -> MutexGuard<'_, Suspects> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a publish was abandoned since this was last asked.
     pub fn take_abandoned(&self) -> bool {
         self.abandoned.swap(false, Ordering::Relaxed)
     }
 }
 
-/// Notes a publish that is dropped while the link still has it.
-pub(super) struct InFlight<'a>(Option<&'a Shared>);
+/// A publish under way. Dropped while the link has it, it is abandoned.
+pub(super) struct Ticket<'a> {
+    shared: &'a Shared,
+    /// None at QoS 0: nobody acknowledges that.
+    id: Option<Id>,
+    sent: bool,
+}
 
-impl<'a> InFlight<'a> {
-    pub fn new(shared: &'a Shared) -> Self {
-        Self(Some(shared))
+impl<'a> Ticket<'a> {
+    pub fn new(shared: &'a Shared, publish: &Publish) -> Self {
+        let id = (publish.qos != Qos::AtMostOnce).then(|| shared.suspects().enter(&publish.topic));
+        Self { shared, id, sent: false }
     }
 
-    /// The link is done with it, one way or the other.
-    pub fn done(mut self) {
-        self.0 = None;
+    /// The link is about to have it, as a packet of `size` bytes. Says whether nothing else may be sent until it is done.
+    pub fn send(&mut self, size: usize) -> bool {
+        self.sent = true;
+        let mut suspects = self.shared.suspects();
+        match self.id {
+            Some(id) => suspects.send(id, size),
+            None => suspects.write(size),
+        }
+        suspects.isolates()
+    }
+
+    /// The broker has answered.
+    pub fn answered(&mut self) {
+        self.sent = false;
+        if let Some(id) = self.id {
+            self.shared.suspects().answered(id);
+        }
+    }
+
+    /// The link does not have it any more.
+    pub fn take_back(&mut self) {
+        self.sent = false;
+        if let Some(id) = self.id {
+            self.shared.suspects().take_back(id);
+        }
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if let Some(shared) = self.0 {
-            shared.abandoned.store(true, Ordering::Relaxed);
+        if let Some(id) = self.id {
+            self.shared.suspects().leave(id);
+        }
+        if self.sent {
+            self.shared.abandoned.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -3,6 +3,10 @@
 //! Neither event loop notices by itself that a peer has stopped reading in the middle of a large packet: the one for MQTT 5
 //! waits for ever, the one for 3.1.1 counts a whole packet's time, which a slow link cannot keep. Here the clock starts
 //! anew with every byte that goes out, so a slow link is only slow, and a dead one is found dead.
+//!
+//! For that, what is written must go out. A kernel gladly takes megabytes that have not: a ping behind them would not be
+//! answered in time, and the connection be given up, on a link that is moving. So the kernel is asked to take little more than
+//! what is on its way.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -12,6 +16,10 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_io_timeout::TimeoutStream;
+
+/// Bytes that the kernel takes beyond what is on its way: enough to keep a fast link busy.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
 
 /// A stream whose writes fail with [`io::ErrorKind::TimedOut`] when they make no progress.
 pub(super) type Watched<S> = Pin<Box<TimeoutStream<S>>>;
@@ -24,7 +32,19 @@ pub(super) async fn dial(
 ) -> io::Result<Watched<TcpStream>> {
     // Acknowledgements and requests are small, and waited for.
     options.set_tcp_nodelay(true);
-    Ok(watch(rumqttc_v5::default_socket_connect(address, options).await?, stall))
+    let stream = rumqttc_v5::default_socket_connect(address, options).await?;
+    limit_unsent(&stream);
+    Ok(watch(stream, stall))
+}
+
+/// Without this, a slow link is only more likely to be taken for a dead one.
+fn limit_unsent(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "the kernel does not bound what it has not sent yet");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 fn watch<S: AsyncRead + AsyncWrite>(stream: S, stall: Duration) -> Watched<S> {

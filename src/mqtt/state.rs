@@ -11,8 +11,7 @@ pub enum ConnectionState {
     Connecting {
         /// Why the last attempt failed, or why the connection was lost. None before the first attempt has ended.
         failure: Option<ConnectFailure>,
-        /// Attempts that failed, and connections that broke, since the last that held for 30 s. A connection that is lost
-        /// again and again at the same message shows here as a rising number with [`FailureKind::Lost`].
+        /// Attempts that failed, and connections that broke, since the last that held for 30 s.
         attempts: u32,
     },
     /// Established, and the broker has confirmed every subscription that is not optional: what is published to them from now

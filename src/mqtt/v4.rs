@@ -106,6 +106,8 @@ impl Link {
             }
             Event::Incoming(Incoming::PubAck(_) | Incoming::PubRec(_) | Incoming::PubComp(_))
             | Event::Outgoing(Outgoing::Publish(_)) => LinkEvent::Progress,
+            Event::Outgoing(Outgoing::PingReq) => LinkEvent::Ping,
+            Event::Incoming(Incoming::PingResp) => LinkEvent::Pong,
             _ => LinkEvent::Other,
         }
     }
@@ -260,7 +262,7 @@ fn fault(error: &ConnectionError, stage: Stage) -> Fault {
         ConnectionError::Tls(error) => Fault::from_tls(error),
         ConnectionError::ConnectionRefused(code) => refusal(*code),
         ConnectionError::MqttState(error) => state_fault(error, stage),
-        ConnectionError::FlushTimeout => Fault::Unresponsive,
+        ConnectionError::FlushTimeout => Fault::Silent("it took no more bytes".to_owned()),
         ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout => Fault::Finished,
         other => Fault::Protocol(other.to_string()),
     }
@@ -274,7 +276,7 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
         StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(size)) => Fault::Oversized(*size),
         StateError::ConnectionAborted if stage == Stage::Opening => Fault::HungUp,
         StateError::ConnectionAborted => Fault::Lost("closed by the broker".to_owned()),
-        StateError::AwaitPingResp => Fault::Lost("no answer to a ping".to_owned()),
+        StateError::AwaitPingResp => Fault::Silent("no answer to a ping".to_owned()),
         StateError::ProtocolViolation(_) => Fault::Protocol(error.to_string()),
         // An answer that cannot be read says nothing against what we keep for the next connection, but an outgoing packet
         // that cannot be written would be in the way for ever, and the two are not told apart.

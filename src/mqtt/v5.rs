@@ -102,6 +102,8 @@ impl Link {
             }
             Event::Incoming(Incoming::PubAck(_) | Incoming::PubRec(_) | Incoming::PubComp(_))
             | Event::Outgoing(Outgoing::Publish(_)) => LinkEvent::Progress,
+            Event::Outgoing(Outgoing::PingReq) => LinkEvent::Ping,
+            Event::Incoming(Incoming::PingResp) => LinkEvent::Pong,
             _ => LinkEvent::Other,
         }
     }
@@ -321,11 +323,12 @@ fn state_fault(error: &StateError, stage: Stage) -> Fault {
         }
         StateError::ConnectionAborted if stage == Stage::Opening => Fault::HungUp,
         StateError::ConnectionAborted => Fault::Lost("closed by the broker".to_owned()),
-        StateError::AwaitPingResp => Fault::Lost("no answer to a ping".to_owned()),
+        StateError::AwaitPingResp => Fault::Silent("no answer to a ping".to_owned()),
         StateError::ServerDisconnect { reason_code, .. } => match reason_code {
             DisconnectReasonCode::SessionTakenOver => Fault::TakenOver,
-            DisconnectReasonCode::NotAuthorized => Fault::Unauthorized("not authorized".to_owned()),
-            other => Fault::Lost(format!("the broker said: {}", words(other))),
+            DisconnectReasonCode::NotAuthorized => Fault::Forbidden("not authorized".to_owned()),
+            DisconnectReasonCode::PacketTooLarge => Fault::Lost("the broker said: packet too large".to_owned()),
+            other => Fault::SentAway(words(other)),
         },
         StateError::ProtocolViolation(_) => Fault::Protocol(error.to_string()),
         // An answer that cannot be read says nothing against what we keep for the next connection, but an outgoing packet

@@ -1,12 +1,14 @@
 //! Which layer of a manifest is the WebAssembly module.
 //!
-//! An index leads to its WASM entry, or its only one; a manifest to its one raw WASM layer, or its only layer, whose
-//! bytes are then checked as they are read. What is ambiguous is an error that lists what was seen: never a guess.
+//! An index leads to its WASM entry, or its only one; a manifest to its one raw WASM layer, else to its last layer if that
+//! is a tar archive that may hold the module, else to its only layer, whose bytes are then checked as they are read. What
+//! is ambiguous is an error that lists what was seen: never a guess.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
+use super::layer::{Compression, UnusableLayer};
 use crate::digest::Digest;
 
 /// What we say we understand, in an `Accept` header.
@@ -20,14 +22,21 @@ const INDEX_TYPES: [&str; 2] =
 const MANIFEST_TYPES: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 
+/// The media type of a module.
+pub(super) const WASM: &str = "application/wasm";
+
 /// The layers that are a module as it is: of the CNCF's TAG Runtime (wkg, wasmCloud, containerd), of wasm-to-oci
 /// (Krustlet, Kubewarden), of Solo and Istio, and of runwasi.
 const RAW_LAYER_TYPES: [&str; 4] = [
-    "application/wasm",
+    WASM,
     "application/vnd.wasm.content.layer.v1+wasm",
     "application/vnd.module.wasm.content.layer.v1+wasm",
     "application/vnd.bytecodealliance.wasm.component.layer.v0+wasm",
 ];
+
+/// The configurations that say what an image runs.
+const IMAGE_CONFIG_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 /// The platforms that mean WASM in an index, best first.
 const WASM_SYSTEMS: [&str; 3] = ["wasip2", "wasip1", "wasi"];
@@ -53,15 +62,32 @@ pub enum Unsupported {
     /// An index of several entries, none of them for WASM.
     #[error("its index has no entry for wasm among the platforms {0}")]
     NoWasmPlatform(Seen),
-    /// A container image.
-    #[error("tar layers are not supported yet, push the .wasm file as it is (media types seen: {0})")]
-    TarLayers(Seen),
+    /// The configuration of a container image is not what it should be.
+    #[error("its image configuration cannot be read")]
+    ImageConfig,
+    /// A container image, and nowhere to unpack it.
+    #[error(
+        "it is a container image, and unpacking that needs a cache directory: set PROXY_CACHE_DIR or --cache-dir, or push \
+         the .wasm file as it is (media types seen: {0})"
+    )]
+    NoCache(Seen),
+    /// A container image whose last layer is compressed otherwise than with gzip.
+    #[error("its last layer is compressed in a way that is not supported: use gzip (media types seen: {0})")]
+    Compression(Seen),
+    /// A container image without a module that can be used.
+    #[error("it is a container image, and of its last layer: {why} (media types seen: {seen})")]
+    Layer {
+        /// What is wrong with the layer.
+        why: UnusableLayer,
+        /// The media types of all layers.
+        seen: Seen,
+    },
     /// No layer is a module, or it cannot be told which.
     #[error("it has not exactly one WebAssembly layer (media types seen: {0})")]
     NotOneModule(Seen),
     /// The bytes do not begin as a module or component does.
-    #[error("its bytes are neither a WebAssembly module nor a component")]
-    NotWasm,
+    #[error("its bytes are neither a WebAssembly module nor a component (media types seen: {0})")]
+    NotWasm(Seen),
 }
 
 /// Media types or platforms found in a manifest: the first eight, none longer than 80 bytes, safe to print.
@@ -69,7 +95,7 @@ pub enum Unsupported {
 pub struct Seen(String);
 
 impl Seen {
-    fn new(names: impl Iterator<Item = String>) -> Self {
+    pub(super) fn new(names: impl Iterator<Item = String>) -> Self {
         const MOST: usize = 8;
         let mut distinct: Vec<String> = Vec::new();
         for name in names {
@@ -86,18 +112,46 @@ impl Seen {
     }
 }
 
+impl From<&str> for Seen {
+    fn from(name: &str) -> Self {
+        Self::new(std::iter::once(name.to_owned()))
+    }
+}
+
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// The layer that is the module.
+/// A blob that a manifest names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layer {
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) media_type: String,
+}
+
+/// Where a manifest's module is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Selected {
+    /// The layer is the module.
+    Raw(Layer),
+    /// The layer is an archive that holds the module.
+    Packed(Arc<Packed>),
+}
+
+/// A layer that is an archive.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Packed {
+    pub(super) layer: Layer,
+    pub(super) compression: Compression,
+    /// The configuration that says what the image runs, where there is one.
+    pub(super) config: Option<Layer>,
+    /// There is no other layer: it may be a module that was pushed under this media type.
+    pub(super) is_only: bool,
+    /// The media types of all layers.
+    pub(super) seen: Seen,
 }
 
 /// A document that a reference names.
@@ -161,27 +215,44 @@ fn platforms(index: &ImageIndex) -> Seen {
     }))
 }
 
-/// The layer of a manifest that is the module, as far as its media type tells.
-pub(super) fn select_layer(manifest: &ImageManifest) -> Result<Layer, Unsupported> {
+/// The layer of a manifest that is the module, or holds it, as far as media types tell.
+pub(super) fn select_layer(manifest: &ImageManifest) -> Result<Selected, Unsupported> {
     let layers = manifest.layers();
     let seen = || Seen::new(layers.iter().map(|layer| layer.media_type().to_string()));
-    let is_raw = |layer: &&Descriptor| RAW_LAYER_TYPES.contains(&without_parameters(layer.media_type().as_ref()));
+    let is_raw = |layer: &&Descriptor| RAW_LAYER_TYPES.contains(&media_type(layer));
     let raw: Vec<_> = layers.iter().filter(is_raw).collect();
-    let layer = match (raw.as_slice(), layers.as_slice()) {
+    let module = match (raw.as_slice(), layers.as_slice()) {
         ([module], _) => module,
-        ([], layers) if layers.iter().any(is_tar) => return Err(Unsupported::TarLayers(seen())),
+        ([], [.., last]) if let Some(compression) = archive(media_type(last)) => {
+            let compression = compression.ok_or_else(|| Unsupported::Compression(seen()))?;
+            let config = Some(manifest.config()).filter(|config| IMAGE_CONFIG_TYPES.contains(&media_type(config)));
+            return Ok(Selected::Packed(Arc::new(Packed {
+                layer: layer(last)?,
+                compression,
+                config: config.map(layer).transpose()?,
+                is_only: layers.len() == 1,
+                seen: seen(),
+            })));
+        }
         ([], [only]) => only,
         _ => return Err(Unsupported::NotOneModule(seen())),
     };
-    if layer.size() < PREAMBLE_LEN as u64 {
-        return Err(Unsupported::NotWasm);
+    if module.size() < PREAMBLE_LEN as u64 {
+        return Err(Unsupported::NotWasm(seen()));
     }
-    Ok(Layer { digest: sha256(layer)?, size: layer.size(), media_type: layer.media_type().to_string() })
+    layer(module).map(Selected::Raw)
 }
 
-/// `…layer.v1.tar+gzip`, `…rootfs.diff.tar.gzip`, `application/x-tar` and their kind.
-fn is_tar(layer: &Descriptor) -> bool {
-    layer.media_type().as_ref().split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "tar")
+/// Whether a media type is that of a tar archive (`…layer.v1.tar+gzip`, `…rootfs.diff.tar.gzip`, `application/x-tar` and
+/// their kind), and how that is compressed, if we know it.
+fn archive(media_type: &str) -> Option<Option<Compression>> {
+    let mut words = media_type.split(|c: char| !c.is_ascii_alphanumeric()).skip_while(|word| *word != "tar");
+    words.next()?;
+    Some(match (words.next(), words.next()) {
+        (None, _) => Some(Compression::None),
+        (Some("gzip" | "gz"), None) => Some(Compression::Gzip),
+        _ => None,
+    })
 }
 
 /// Whether bytes that begin with `prefix` can be a module or a component.
@@ -189,8 +260,17 @@ pub(super) fn may_be_wasm(prefix: &[u8]) -> bool {
     PREAMBLES.iter().any(|preamble| preamble.starts_with(&prefix[..prefix.len().min(PREAMBLE_LEN)]))
 }
 
+fn layer(descriptor: &Descriptor) -> Result<Layer, Unsupported> {
+    let media_type = descriptor.media_type().to_string();
+    Ok(Layer { digest: sha256(descriptor)?, size: descriptor.size(), media_type })
+}
+
 fn sha256(descriptor: &Descriptor) -> Result<Digest, Unsupported> {
     Digest::from_str(descriptor.digest().as_ref()).map_err(|_| Unsupported::Digest)
+}
+
+fn media_type(descriptor: &Descriptor) -> &str {
+    without_parameters(descriptor.media_type().as_ref())
 }
 
 fn without_parameters(media_type: &str) -> &str {

@@ -8,7 +8,7 @@ use std::{
 
 use http_auth::{ChallengeParser, ChallengeRef};
 use reqwest::{
-    StatusCode,
+    Method, StatusCode,
     header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use super::{
     credentials::{Login, Logins, bearer},
     error::RegistryError,
     reference::Reference,
-    transport::{Transport, host, odd, read_body, unavailable},
+    transport::{Transport, host, odd, unavailable},
 };
 
 /// A token's life where its service says nothing.
@@ -50,6 +50,14 @@ struct Kept {
     expires: Instant,
 }
 
+/// What a request shows at first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) authorization: HeaderValue,
+    /// A token that was asked for before, and could be asked for anew.
+    pub(super) is_renewable: bool,
+}
+
 /// What a registry asks for in a 401.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
@@ -63,12 +71,15 @@ impl Authenticator {
     }
 
     /// What to send at first: what the last challenge led to, or a token that was configured.
-    pub(super) fn first(&self, reference: &Reference) -> Result<Option<HeaderValue>, RegistryError> {
+    pub(super) fn first(&self, reference: &Reference) -> Result<Option<Shown>, RegistryError> {
+        let login = self.logins.of(reference.host())?;
         if let Some(kept) = self.kept().get(&Scope::of(reference)).filter(|kept| kept.expires > Instant::now()) {
-            return Ok(Some(kept.authorization.clone()));
+            let authorization = kept.authorization.clone();
+            let is_renewable = !matches!(&login, Login::Basic(header) if *header == authorization);
+            return Ok(Some(Shown { authorization, is_renewable }));
         }
-        match self.logins.of(reference.host())? {
-            Login::Bearer(token) => Ok(Some(token)),
+        match login {
+            Login::Bearer(authorization) => Ok(Some(Shown { authorization, is_renewable: false })),
             Login::Basic(_) | Login::Anonymous => Ok(None),
         }
     }
@@ -190,7 +201,7 @@ async fn fetch_token(
         Login::Basic(header) => Some(header),
         Login::Bearer(_) | Login::Anonymous => None,
     };
-    let response = transport.get(url, &HeaderMap::new(), authorization).await?;
+    let response = transport.send(Method::GET, url, &HeaderMap::new(), authorization).await?;
     let service = host(response.url());
     match response.status() {
         status if status.is_success() => {}
@@ -203,7 +214,7 @@ async fn fetch_token(
         }
         status => return Err(odd(service, format!("its token service answered {status}"))),
     }
-    let body = read_body(response, MAX_TOKEN_RESPONSE).await?;
+    let body = transport.document(response, MAX_TOKEN_RESPONSE).await?;
     let no_token = || odd(service.clone(), "its token service sent no token");
     let answer: TokenResponse = serde_json::from_slice(&body).map_err(|_| no_token())?;
     let token = answer.token.or(answer.access_token).ok_or_else(no_token)?;

@@ -1,56 +1,41 @@
-//! One registry configuration: requests put together, statuses made into errors.
+//! One registry configuration, and what it is for.
 
-use std::{fmt, sync::Arc};
-
-use reqwest::{
-    Response, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    artifact::{self, Manifest, Unsupported},
+    artifact::Packed,
     auth::Authenticator,
-    credentials::{Credentials, Logins},
+    blob::{Blob, BlobReader},
+    cache::{Cache, FileReader, Kept, Reading, Wanted},
+    credentials::Logins,
     error::RegistryError,
+    memory::Memory,
+    options::RegistryOptions,
     reader::{ModuleReader, RangeReader},
     reference::{Reference, canonical_host},
-    transport::{Transport, host, odd, read_body, unavailable},
+    transport::Transport,
 };
-use crate::{digest::Digest, tls::TlsOptions};
+use crate::digest::Digest;
 
-/// What the distribution specification has registries accept at least, hence as large as manifests are (section
-/// "Pushing Manifests").
-const MAX_MANIFEST: usize = 4 * 1024 * 1024;
-
-/// How a registry is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryOptions {
-    /// The registry that `credentials` and the client certificate are for: `host` or `host:port`.
-    pub host: String,
-    /// Speak plain HTTP with `host`. Everybody else is spoken to over TLS, always.
-    pub plain_http: bool,
-    /// Who we are.
-    pub credentials: Credentials,
-    /// Whom we trust; the client certificate is shown to `host` alone.
-    pub tls: TlsOptions,
-    /// The largest module to accept, in bytes.
-    pub max_module_size: u64,
-}
-
-/// A client of OCI registries, with credentials for one of them. Clones share connections and tokens.
+/// A client of OCI registries, with credentials for one of them. Clones share connections, tokens, and what is known of
+/// manifests.
 ///
-/// Requests are tried once: whoever asks knows whether to wait ([`RegistryError::is_retryable`]). Only a transfer under
-/// way is resumed by itself.
+/// What may succeed later is tried up to six times within some seconds, or as far apart as the registry asks for (up to
+/// 30 s); what cannot ([`RegistryError::is_retryable`]) fails at once.
 #[derive(Clone)]
 pub struct Registry {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    host: String,
-    max_module_size: u64,
-    transport: Transport,
-    authenticator: Authenticator,
+pub(super) struct Inner {
+    pub(super) host: String,
+    pub(super) max_module_size: u64,
+    pub(super) transport: Transport,
+    pub(super) authenticator: Authenticator,
+    pub(super) memory: Memory,
+    cache: Option<Cache>,
+    /// The options without what is of no matter to the registry: equal where the same question gets the same answer.
+    access: Arc<RegistryOptions>,
 }
 
 /// A WebAssembly module that a registry has.
@@ -65,9 +50,15 @@ pub struct Module {
     pub digest: Digest,
     /// The size of the module in bytes; never 0.
     pub size: u64,
-    /// The media type of the layer that the module is.
+    /// The media type of the layer that the module is; `application/wasm` where it is a file in one.
     pub media_type: String,
+    /// Where its bytes are.
+    pub origin: Origin,
 }
+
+/// Where a module's bytes are: in a blob of its own, unless it is a file in a container image's layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin(pub(super) Option<Arc<Packed>>);
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,11 +72,13 @@ impl Registry {
     /// # Errors
     /// Where the host, the credentials or the certificates cannot be used.
     pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
-        let RegistryOptions { host, plain_http, credentials, tls, max_module_size } = options;
+        let access = Arc::new(RegistryOptions { cache: None, max_module_size: 0, ..options.clone() });
+        let RegistryOptions { host, plain_http, credentials, tls, max_module_size, timeout, cache } = options;
         let host = canonical_host(&host).map_err(RegistryError::InvalidHost)?;
-        let transport = Transport::new(&host, plain_http, tls)?;
+        let transport = Transport::new(&host, plain_http, tls, timeout)?;
         let authenticator = Authenticator::new(Logins::new(credentials, &host)?);
-        let inner = Inner { host, max_module_size, transport, authenticator };
+        let memory = Memory::default();
+        let inner = Inner { host, max_module_size, transport, authenticator, memory, cache, access };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -94,115 +87,79 @@ impl Registry {
         &self.inner.host
     }
 
-    /// Finds the module that a reference names: one request for its manifest, two where an index leads to it.
-    ///
-    /// # Errors
-    /// See [`RegistryError`]; a manifest that is not what the reference is pinned to is a `DigestMismatch`.
-    pub async fn resolve(&self, reference: &Reference) -> Result<Module, RegistryError> {
-        let unsupported = |why| RegistryError::UnsupportedArtifact { reference: reference.clone(), why };
-        let (manifest_digest, manifest) = self.manifest(reference, reference.digest()).await?;
-        let image = match manifest {
-            Manifest::Image(image) => image,
-            Manifest::Index(index) => {
-                let entry = artifact::select_entry(&index).map_err(unsupported)?;
-                match self.manifest(reference, Some(entry)).await?.1 {
-                    Manifest::Image(image) => image,
-                    Manifest::Index(_) => return Err(unsupported(Unsupported::NestedIndex)),
-                }
-            }
-        };
-        let layer = artifact::select_layer(&image).map_err(unsupported)?;
-        let limit = self.inner.max_module_size;
-        if layer.size > limit {
-            return Err(RegistryError::TooLarge { reference: reference.clone(), size: layer.size, limit });
-        }
-        Ok(Module {
-            reference: reference.clone(),
-            manifest_digest,
-            digest: layer.digest,
-            size: layer.size,
-            media_type: layer.media_type,
-        })
-    }
-
     /// Begins to read a module from its first byte, verified.
+    ///
+    /// With a cache all who read the same at the same time share one download. It begins here and fails, if it does,
+    /// with the first read.
     ///
     /// # Errors
     /// See [`RegistryError`].
     pub async fn open(&self, module: &Module) -> Result<ModuleReader, RegistryError> {
-        Ok(ModuleReader::new(self.open_at(module, 0).await?))
+        Ok(ModuleReader::new(self.open_at(module, 0).await?, &module.media_type))
     }
 
     /// Begins to read a module from `offset` on. What comes is as long as it should be, but not verified: compare it
-    /// with what was read from a [`ModuleReader`] before.
+    /// with what was read from a [`ModuleReader`] before, and [`distrust`](Self::distrust) the cache where it is
+    /// something else.
     ///
     /// # Errors
     /// See [`RegistryError`].
     pub async fn open_at(&self, module: &Module, offset: u64) -> Result<RangeReader, RegistryError> {
-        RangeReader::open(self.clone(), module.clone(), offset).await
+        let blob = Blob::from(module);
+        if let Some(packed) = &module.origin.0 {
+            let kept = self.kept_packed(&module.reference, module.digest, packed).await?;
+            let reader = FileReader::new(Reading::Kept(kept), offset, blob.size);
+            return Ok(RangeReader::of_unpacked(self.clone(), reader, blob));
+        }
+        if let Some(cache) = &self.inner.cache {
+            let reader = FileReader::new(self.cached(cache, &blob).await?, offset, blob.size);
+            return Ok(RangeReader::of_file(self.clone(), reader, blob));
+        }
+        let mut reader = BlobReader::new(self.clone(), blob.clone(), offset);
+        reader.open().await?;
+        Ok(RangeReader::of_registry(self.clone(), reader, blob))
     }
 
-    /// The blob of a module, from `offset` on where the registry knows ranges (206, or 416 past its end), else from its
-    /// beginning (200).
-    pub(super) async fn blob(&self, module: &Module, offset: u64) -> Result<Response, RegistryError> {
-        let mut headers = HeaderMap::new();
-        if offset > 0 {
-            headers.insert(RANGE, header(&format!("bytes={offset}-"))?);
-        }
-        let response = self.get(&module.reference, &format!("blobs/{}", module.digest), &headers).await?;
-        match response.status() {
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
-            _ => self.check(&module.reference, response),
-        }
-    }
-
-    /// A manifest by digest, verified, or by the reference's tag.
-    async fn manifest(&self, of: &Reference, digest: Option<Digest>) -> Result<(Digest, Manifest), RegistryError> {
-        let name = digest.map_or_else(|| of.tag().unwrap_or("latest").to_owned(), |digest| digest.to_string());
-        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(artifact::ACCEPT))]);
-        let response = self.get(of, &format!("manifests/{name}"), &headers).await?;
-        let response = self.check(of, response)?;
-        let content_type = response.headers().get(CONTENT_TYPE).cloned();
-        let body = read_body(response, MAX_MANIFEST).await?;
-        let actual = Digest::of(&body);
-        if let Some(expected) = digest.filter(|expected| *expected != actual) {
-            return Err(RegistryError::DigestMismatch { reference: of.clone(), expected, actual });
-        }
-        let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
-        match Manifest::parse(&body, content_type) {
-            Ok(manifest) => Ok((actual, manifest)),
-            Err(why) => Err(RegistryError::UnsupportedArtifact { reference: of.clone(), why }),
+    /// Drops a module from the cache, because what was read of it is not what a verified reading left: whoever opens it
+    /// next gets it from the registry. Whoever reads it now reads on what is there.
+    pub async fn distrust(&self, module: &Module) {
+        if self.inner.cache.is_some() {
+            tracing::warn!(reference = %module.reference, "the cache's copy has changed on disk, and is removed");
+            self.forget(module.digest).await;
         }
     }
 
-    /// A request that authenticates once where the registry asks for it, or no longer takes what it took.
-    async fn get(&self, of: &Reference, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
-        let Inner { transport, authenticator, .. } = &*self.inner;
-        let url = transport.url(of, path)?;
-        let first = authenticator.first(of)?;
-        let response = transport.get(url.clone(), headers, first.as_ref()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
-        }
-        let answer = authenticator.answer(transport, of, response.headers(), first.as_ref()).await?;
-        transport.get(url, headers, Some(&answer)).await
-    }
-
-    fn check(&self, of: &Reference, response: Response) -> Result<Response, RegistryError> {
-        match response.status() {
-            StatusCode::OK => Ok(response),
-            StatusCode::UNAUTHORIZED => Err(self.inner.authenticator.refused(of)),
-            StatusCode::FORBIDDEN => {
-                Err(RegistryError::Forbidden { host: host(response.url()), repository: of.repository().to_owned() })
-            }
-            StatusCode::NOT_FOUND => Err(RegistryError::NotFound { reference: of.clone() }),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unavailable(&response)),
-            status if status.is_server_error() => Err(unavailable(&response)),
-            status => Err(odd(host(response.url()), format!("it answered {status}"))),
+    /// Gets a blob of any kind into the cache. `None` where it cannot be kept: there is no cache, no room, or the disk gives trouble.
+    pub(super) async fn fetch(&self, blob: &Blob) -> Result<Option<Kept>, RegistryError> {
+        let Some(cache) = &self.inner.cache else { return Ok(None) };
+        match self.cached(cache, blob).await? {
+            Reading::Kept(kept) => Ok(Some(kept)),
+            Reading::Growing(follower) => follower.whole().await,
         }
     }
-}
 
-fn header(text: &str) -> Result<HeaderValue, RegistryError> {
-    HeaderValue::from_str(text).map_err(|_| odd(text.to_owned(), "it is no header"))
+    /// Where modules are kept, if anywhere.
+    pub(super) fn cache(&self) -> Option<&Cache> {
+        self.inner.cache.as_ref()
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.inner.transport.timeout()
+    }
+
+    pub(super) async fn forget(&self, digest: Digest) {
+        if let Some(cache) = &self.inner.cache {
+            cache.forget(digest).await;
+        }
+    }
+
+    async fn cached(&self, cache: &Cache, blob: &Blob) -> Result<Reading, RegistryError> {
+        let wanted = Wanted { blob: blob.clone(), access: self.inner.access.clone() };
+        let reading = cache.read(&wanted, || BlobReader::new(self.clone(), blob.clone(), 0)).await;
+        match &reading {
+            // The digest has been verified: whoever says another size is wrong.
+            Reading::Kept(kept) if kept.size != blob.size => Err(blob.wrong_size(kept.size)),
+            _ => Ok(reading),
+        }
+    }
 }

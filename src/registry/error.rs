@@ -8,7 +8,7 @@ use crate::{digest::Digest, tls::TlsError};
 /// Why a module could not be resolved or read.
 ///
 /// No message holds a credential, a token or the query of a URL.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
     /// The registry has no such repository, tag, manifest or blob.
     #[error("{reference} was not found: push it, or correct the reference")]
@@ -77,6 +77,23 @@ pub enum RegistryError {
         /// The size in bytes that the registry has, or those that it sent before we stopped.
         actual: u64,
     },
+    /// The disk has changed what was verified when it was written. It is removed from the cache, and fetched when it is
+    /// opened anew.
+    #[error(
+        "what the cache kept of {reference} has changed on disk: it is fetched anew; check the disk, if that happens again"
+    )]
+    CacheChanged {
+        /// The artifact.
+        reference: Reference,
+    },
+    /// A container image could not be unpacked into the cache: it may do better later.
+    #[error("{reference} cannot be unpacked: {reason}; make the cache larger, or check its disk")]
+    NotUnpacked {
+        /// The artifact.
+        reference: Reference,
+        /// What is missing.
+        reason: String,
+    },
     /// The registry cannot be reached, is busy or fails: it may do better later.
     #[error("{host} is not available: {reason}; check the registry's address, and that it runs")]
     Unavailable {
@@ -122,6 +139,6 @@ pub enum RegistryError {
 impl RegistryError {
     /// Whether the same request may succeed later with nobody changing anything.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::CacheChanged { .. } | Self::NotUnpacked { .. })
     }
 }

@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
 use super::{
-    artifact::{Manifest, PREAMBLE_LEN, may_be_wasm, select_entry, select_layer},
+    artifact::{Manifest, PREAMBLE_LEN, Selected, may_be_wasm, select_entry, select_layer},
     auth::{Challenge, challenge as challenge_in, token_url},
-    reader::content_range,
+    blob::content_range,
+    options::RegistryOptions,
     reference::Reference,
     transport::{Transport, retry_after},
 };
@@ -20,7 +21,7 @@ use crate::tls::TlsOptions;
 pub fn reference(data: &[u8]) -> Option<Reference> {
     static TRANSPORT: LazyLock<Transport> = LazyLock::new(|| {
         let tls = TlsOptions { insecure_skip_verify: true, ..TlsOptions::default() };
-        Transport::new("registry.example", false, tls).unwrap()
+        Transport::new("registry.example", false, tls, RegistryOptions::DEFAULT_TIMEOUT).unwrap()
     });
     let (default_host, text) = std::str::from_utf8(data).ok()?.split_once('\n')?;
     let reference = Reference::parse(text, default_host).ok()?;
@@ -45,8 +46,12 @@ pub fn manifest(data: &[u8]) {
         None => (None, data),
     };
     let refused = match Manifest::parse(json, content_type.filter(|content_type| !content_type.is_empty())) {
-        Ok(Manifest::Image(image)) => select_layer(&image).map(|layer| {
-            assert!(layer.size >= PREAMBLE_LEN as u64);
+        Ok(Manifest::Image(image)) => select_layer(&image).map(|selected| {
+            let layer = match &selected {
+                Selected::Raw(layer) => layer,
+                Selected::Packed(packed) => &packed.layer,
+            };
+            assert!(layer.size >= PREAMBLE_LEN as u64 || matches!(selected, Selected::Packed(_)));
             assert!(image.layers().iter().any(|named| named.digest().as_ref() == layer.digest.to_string()));
         }),
         Ok(Manifest::Index(index)) => select_entry(&index).map(|entry| {

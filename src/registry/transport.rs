@@ -3,11 +3,12 @@
 use std::{error::Error, io, time::Duration};
 
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, Method, Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
     redirect,
 };
 use rustls::ClientConfig;
+use tokio::time::timeout;
 use url::{Origin, Url};
 
 use super::{
@@ -17,13 +18,11 @@ use super::{
 use crate::tls::TlsOptions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the head of an answer, and for each read of its body.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 5;
 /// However long a registry asks to wait, it is not taken for more: no clock counts to the end of a `u64` of seconds.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// GET requests to the configured registry, and to whatever other hosts references or redirects name.
+/// Requests to the configured registry, and to whatever other hosts references or redirects name.
 ///
 /// The client certificate is shown to the configured registry alone, and it alone may be spoken to in plain HTTP.
 pub(super) struct Transport {
@@ -31,15 +30,17 @@ pub(super) struct Transport {
     other: Client,
     own_base: Url,
     plain_http: bool,
+    timeout: Duration,
 }
 
 impl Transport {
-    pub(super) fn new(host: &str, plain_http: bool, tls: TlsOptions) -> Result<Self, RegistryError> {
+    /// What comes back within `timeout`, if at all: the head of each answer, and the whole of each document.
+    pub(super) fn new(host: &str, plain_http: bool, tls: TlsOptions, timeout: Duration) -> Result<Self, RegistryError> {
         // Over plain HTTP nobody needs to be trusted, unless a redirect or a reference leads elsewhere.
         let config = if plain_http { TlsOptions::client_config_or_nobody } else { TlsOptions::client_config };
         let own = client(host, config(&tls)?)?;
         let other = client(host, config(&TlsOptions { identity: None, ..tls })?)?;
-        Ok(Self { own, other, own_base: base(host, plain_http)?, plain_http })
+        Ok(Self { own, other, own_base: base(host, plain_http)?, plain_http, timeout })
     }
 
     /// The address of `path`, such as `manifests/latest`, in a reference's repository.
@@ -53,8 +54,9 @@ impl Transport {
     }
 
     /// The first answer that is no redirect. `authorization` goes to the host of `url` and no other.
-    pub(super) async fn get(
+    pub(super) async fn send(
         &self,
+        method: Method,
         mut url: Url,
         headers: &HeaderMap,
         authorization: Option<&HeaderValue>,
@@ -64,16 +66,43 @@ impl Transport {
         for _ in 0..=MAX_REDIRECTS {
             self.permit(&url)?;
             let client = if url.origin() == self.own_base.origin() { &self.own } else { &self.other };
-            let mut request = client.get(url.clone()).headers(headers.clone());
+            let mut request = client.request(method.clone(), url.clone()).headers(headers.clone());
             if let Some(authorization) = authorization {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let response = request.send().await.map_err(|error| broken(&url, error))?;
+            let answer = timeout(self.timeout, request.send()).await.map_err(|_| too_late(&url))?;
+            let response = answer.map_err(|error| broken(&url, error))?;
             let Some(next) = location(&response)? else { return Ok(response) };
             url = next;
             authorization = authorization.filter(|_| url.origin() == origin);
         }
         Err(odd(host(&url), "it redirects without end"))
+    }
+
+    /// The whole body of an answer, if it is at most `limit` bytes.
+    pub(super) async fn document(&self, response: Response, limit: usize) -> Result<Vec<u8>, RegistryError> {
+        let url = response.url().clone();
+        timeout(self.timeout, read_body(response, limit)).await.map_err(|_| too_late(&url))?
+    }
+
+    /// The first `len` bytes of the body of an answer, which may have more.
+    pub(super) async fn beginning(&self, mut response: Response, len: usize) -> Result<Vec<u8>, RegistryError> {
+        let url = response.url().clone();
+        let read = async {
+            let mut body = Vec::with_capacity(len);
+            while body.len() < len
+                && let Some(bytes) = response.chunk().await.map_err(|error| broken(&url, error))?
+            {
+                body.extend(bytes.iter().take(len - body.len()));
+            }
+            Ok(body)
+        };
+        timeout(self.timeout, read).await.map_err(|_| too_late(&url))?
+    }
+
+    /// How long anything may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Plain HTTP is for the configured host alone, on whatever port: a trial's token service has one of its own.
@@ -87,8 +116,7 @@ impl Transport {
     }
 }
 
-/// The whole body, if it is at most `limit` bytes.
-pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, RegistryError> {
+async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, RegistryError> {
     let url = response.url().clone();
     let too_long = || odd(host(&url), format!("the answer is longer than {limit} bytes"));
     if response.content_length().is_some_and(|length| length > limit as u64) {
@@ -121,9 +149,16 @@ pub(super) fn broken(url: &Url, error: reqwest::Error) -> RegistryError {
     if let Some(source) = handshake_failure(&error) {
         return RegistryError::Handshake { host, source };
     }
-    let reason =
-        if error.is_timeout() { "it did not answer in time".to_owned() } else { innermost(&error).to_string() };
-    RegistryError::Unavailable { host, reason, retry_after: None }
+    if error.is_timeout() {
+        return too_late(url);
+    }
+    RegistryError::Unavailable { host, reason: innermost(&error).to_string(), retry_after: None }
+}
+
+/// The error for an answer that did not come, or not to its end.
+fn too_late(url: &Url) -> RegistryError {
+    let reason = "it did not answer in time".to_owned();
+    RegistryError::Unavailable { host: host(url), reason, retry_after: None }
 }
 
 /// The error for an answer that makes no sense.
@@ -145,7 +180,6 @@ fn client(host: &str, tls: ClientConfig) -> Result<Client, RegistryError> {
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .build()
         .map_err(|error| odd(host.to_owned(), innermost(&error).to_string()))
 }
@@ -210,7 +244,7 @@ mod tests {
 
     fn transport(plain_http: bool) -> Transport {
         let tls = TlsOptions { insecure_skip_verify: true, ..TlsOptions::default() };
-        Transport::new("registry.example:5000", plain_http, tls).unwrap()
+        Transport::new("registry.example:5000", plain_http, tls, Duration::from_secs(30)).unwrap()
     }
 
     fn url(transport: &Transport, reference: &str) -> String {

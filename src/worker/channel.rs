@@ -42,6 +42,9 @@ use crate::{
 /// How long a broker keeps what devices ask while the worker is away.
 const SESSION_EXPIRY: Duration = Duration::from_secs(300);
 
+/// How often the broker is asked for a sign of life, where that is not longer than it may take to connect.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// How long chunks under way may take to be acknowledged when the channel ends.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -225,6 +228,7 @@ impl Channel {
         let (config, tracker) = (&self.config, &self.link.tracker);
         tracker.update(|progress| {
             progress.generation = config.generation;
+            progress.denied_notices.clear();
             let mut before = std::mem::take(&mut progress.artifacts);
             for artifact in &config.artifacts {
                 let reference = artifact.reference.to_string();
@@ -342,6 +346,7 @@ fn mqtt_options(config: &WorkerConfig, topics: &Topics) -> MqttOptions {
         exactly_once: broker.qos == Qos::ExactlyOnce,
         max_packet_size: chunk.div_ceil(3) * 4 + ENVELOPE,
         timeout: broker.timeout,
+        keep_alive: broker.timeout.clamp(Duration::from_secs(1), KEEP_ALIVE),
         ..MqttOptions::new(broker.url.clone(), broker.client_id.clone())
     }
 }

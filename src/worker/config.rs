@@ -52,7 +52,8 @@ pub struct BrokerConfig {
     pub version: VersionPreference,
     /// The quality of service of chunks.
     pub qos: Qos,
-    /// How long a connection may take, or one packet.
+    /// How long a connection may take, how long a write may make no progress, and how long the broker may be silent: the
+    /// last at most 30 s.
     pub timeout: Duration,
 }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 use super::config::Artifact;
+use crate::backoff::Backoff;
 
 /// The first wait after a failure; each further one doubles it, up to the artifact's interval.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
@@ -21,18 +22,20 @@ struct Look {
     artifact: Artifact,
     /// `None` while it is being looked at, and once there is nothing more to see.
     at: Option<Instant>,
-    failures: u32,
+    backoff: Backoff,
+}
+
+impl Look {
+    fn new(artifact: &Artifact, now: Instant) -> Self {
+        let longest = LAST_RETRY.min(artifact.interval.max(FIRST_RETRY));
+        Self { artifact: artifact.clone(), at: Some(now), backoff: Backoff::new(FIRST_RETRY, longest) }
+    }
 }
 
 impl Declared {
     /// Takes in what is declared now: all of it is looked at, what is new and what is not.
     pub(super) fn declare(&mut self, artifacts: &[Artifact], now: Instant) {
-        self.0 = artifacts
-            .iter()
-            .map(|artifact| {
-                (artifact.app_name.clone(), Look { artifact: artifact.clone(), at: Some(now), failures: 0 })
-            })
-            .collect();
+        self.0 = artifacts.iter().map(|artifact| (artifact.app_name.clone(), Look::new(artifact, now))).collect();
     }
 
     /// The artifact of that name.
@@ -58,7 +61,7 @@ impl Declared {
     /// It was looked at, and is published: what a tag names may change, what a digest names may not.
     pub(super) fn seen(&mut self, app_name: &str, now: Instant) {
         if let Some(look) = self.0.get_mut(app_name) {
-            look.failures = 0;
+            look.backoff.reset();
             look.at = look.artifact.reference.digest().is_none().then(|| now + look.artifact.interval);
         }
     }
@@ -73,10 +76,7 @@ impl Declared {
     /// It was looked at in vain; `jitter` between 0 and 1 keeps many workers from asking at once.
     pub(super) fn failed(&mut self, app_name: &str, now: Instant, jitter: f64) {
         if let Some(look) = self.0.get_mut(app_name) {
-            let wait = FIRST_RETRY.saturating_mul(1 << look.failures.min(16));
-            let wait = wait.min(LAST_RETRY).min(look.artifact.interval.max(FIRST_RETRY));
-            look.failures += 1;
-            look.at = Some(now + wait.mul_f64(1.0 - jitter / 4.0));
+            look.at = Some(now + look.backoff.fail(jitter));
         }
     }
 }
@@ -132,6 +132,6 @@ mod tests {
         assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
         declared.seen("a", Instant::now());
         declared.failed("a", Instant::now(), 1.0);
-        assert_eq!(wait(&declared), Some(Duration::from_millis(3750)));
+        assert_eq!(wait(&declared), Some(Duration::from_millis(2500)));
     }
 }

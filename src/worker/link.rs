@@ -62,11 +62,20 @@ impl Link {
         self.mqtt.publish(Publish { topic: topic.to_owned(), payload, qos: self.qos, properties }).await
     }
 
-    /// Says something about a module; notices are small and always acknowledged.
+    /// Says something about a module; notices are small and always acknowledged. Where the broker denies a topic, nothing is
+    /// said there any more.
     pub(super) async fn publish_notice(&self, topic: &str, payload: Vec<u8>) {
-        let publish = Publish::new(topic, payload, Qos::AtLeastOnce);
-        if let Err(error) = self.mqtt.publish(publish).await {
-            tracing::warn!(%error, topic, "a notice could not be published");
+        if self.tracker.is_denied(topic) {
+            return;
+        }
+        match self.mqtt.publish(Publish::new(topic, payload, Qos::AtLeastOnce)).await {
+            Ok(_) | Err(PublishError::Closed) => {}
+            Err(error @ (PublishError::NotAuthorized { .. } | PublishError::SeemsDenied { .. })) => {
+                if self.tracker.denied(topic) {
+                    tracing::warn!(%error, topic, "no notices are published there until the configuration changes");
+                }
+            }
+            Err(error) => tracing::warn!(%error, topic, "a notice could not be published"),
         }
     }
 

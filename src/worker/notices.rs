@@ -80,6 +80,7 @@ pub(super) fn for_device(failure: &Failure) -> (ErrorCode, &'static str) {
         FailureReason::RegistryUnreachable
         | FailureReason::RegistryTlsFailed
         | FailureReason::BrokerUnauthorized
+        | FailureReason::BrokerQuotaExceeded
         | FailureReason::BrokerRejected
         | FailureReason::InvalidConfiguration => {
             (ErrorCode::RegistryUnavailable, "the module cannot be had at the moment")

@@ -1,6 +1,9 @@
 //! How far a worker is: what it reports, and what it remembers when it starts again.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use crate::{digest::Digest, mqtt::ConnectionState, registry::RegistryError};
 
@@ -15,6 +18,9 @@ pub struct Progress {
     pub generation: i64,
     /// The connection to the broker.
     pub broker: Option<ConnectionState>,
+    /// Topics of notices that the broker does not let the worker publish to: none is published there until the configuration
+    /// changes.
+    pub denied_notices: BTreeSet<String>,
     /// What the registry said last.
     pub registry: RegistryState,
     /// By fully qualified reference: declared artifacts always, the [`MAX_REQUESTED`] requested last.
@@ -71,6 +77,8 @@ pub enum FailureReason {
     ChunkTooLarge,
     /// The broker refuses what the worker publishes.
     BrokerUnauthorized,
+    /// A quota of the broker is used up.
+    BrokerQuotaExceeded,
     /// The broker refuses a chunk for another reason.
     BrokerRejected,
     /// The configuration of the worker cannot be used.
@@ -102,7 +110,7 @@ pub struct ArtifactProgress {
     pub started: Option<SystemTime>,
     /// When this digest was first published whole to this target; it stays when the same is sent again on request.
     pub completed: Option<SystemTime>,
-    /// Why it failed, or why it is not streamed yet.
+    /// Why it failed, why it is not streamed yet, or what holds it up.
     pub failure: Option<Failure>,
     /// The broker said that nobody is subscribed.
     pub no_subscribers: bool,
@@ -231,9 +239,10 @@ impl From<&RegistryError> for Failure {
             RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. } => FailureReason::DigestMismatch,
             RegistryError::Tls(_) | RegistryError::Handshake { .. } => FailureReason::RegistryTlsFailed,
             RegistryError::InvalidHost(_) => FailureReason::InvalidConfiguration,
-            RegistryError::Unavailable { .. } | RegistryError::InvalidResponse { .. } => {
-                FailureReason::RegistryUnreachable
-            }
+            RegistryError::Unavailable { .. }
+            | RegistryError::InvalidResponse { .. }
+            | RegistryError::CacheChanged { .. }
+            | RegistryError::NotUnpacked { .. } => FailureReason::RegistryUnreachable,
         };
         Self { reason, message: error.to_string() }
     }

@@ -1,7 +1,11 @@
 //! Publishes chunks as they are read, several at once, and counts those that the broker has acknowledged.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,10 +19,14 @@ use super::{
     turns::{Claim, Share},
 };
 use crate::{
-    mqtt::PublishError,
+    backoff::Backoff,
+    mqtt::{Ack, PublishError},
     protocol::{Format, layout::InvalidLayout},
     registry::{Reference, RegistryError},
 };
+
+/// The pauses before a chunk is sent again that a quota of the broker was in the way of.
+const QUOTA_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 
 /// Why chunks did not all get through.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +54,19 @@ impl SendError {
             Self::Survey(error) => return Some((&**error).into()),
             Self::Stopped | Self::Publish(PublishError::Closed) => return None,
             Self::Uncut { .. } => FailureReason::UnsupportedArtifact,
-            Self::PacketsTooSmall(_) | Self::Publish(PublishError::TooLarge { .. }) => FailureReason::ChunkTooLarge,
-            Self::Publish(PublishError::NotAuthorized { .. }) => FailureReason::BrokerUnauthorized,
-            Self::Publish(_) => FailureReason::BrokerRejected,
+            Self::PacketsTooSmall(_) => FailureReason::ChunkTooLarge,
+            Self::Publish(error) => broker_reason(error),
         };
         Some(Failure { reason, message: self.to_string() })
+    }
+}
+
+fn broker_reason(error: &PublishError) -> FailureReason {
+    match error {
+        PublishError::TooLarge { .. } | PublishError::SeemsTooLarge { .. } => FailureReason::ChunkTooLarge,
+        PublishError::NotAuthorized { .. } | PublishError::SeemsDenied { .. } => FailureReason::BrokerUnauthorized,
+        PublishError::QuotaExceeded => FailureReason::BrokerQuotaExceeded,
+        _ => FailureReason::BrokerRejected,
     }
 }
 
@@ -152,11 +168,33 @@ impl Publisher {
                 Audience::Everyone(_) => self.link.topic(format),
                 Audience::Device(topic) => topic,
             };
-            let ack = self.link.publish_chunk(topic, &self.plan.head, format, index, payload).await?;
+            let ack = self.publish_payload(topic, format, index, payload).await?;
             no_subscribers &= ack.no_subscribers;
         }
         drop(share);
         Ok((index, len, no_subscribers))
+    }
+
+    /// Publishes, again and again while the broker's quota is used up: that passes.
+    async fn publish_payload(
+        &self,
+        topic: &str,
+        format: Format,
+        index: u32,
+        payload: Bytes,
+    ) -> Result<Ack, PublishError> {
+        let mut pauses = QUOTA_PAUSES;
+        loop {
+            let published = self.link.publish_chunk(topic, &self.plan.head, format, index, payload.clone()).await;
+            let Err(error @ PublishError::QuotaExceeded) = published else { return published };
+            if let Audience::Everyone(pass) = &self.audience {
+                let failure = Failure { reason: broker_reason(&error), message: error.to_string() };
+                self.link.tracker.held_up(&self.plan.module.reference, pass.ticket.id, failure);
+            }
+            let pause = tokio::time::sleep(pauses.fail(fastrand::f64()));
+            // Nobody waits for more of it: this one may be missing, too.
+            self.stop.run_until_cancelled(pause).await.ok_or(PublishError::Closed)?;
+        }
     }
 }
 

@@ -152,6 +152,28 @@ impl Tracker {
         self.update(Progress::forget_old_requests);
     }
 
+    /// Something holds a pass up that will pass.
+    pub(super) fn held_up(&self, reference: &Reference, pass: PassId, failure: Failure) {
+        let reference = reference.to_string();
+        if self.shown().get(&reference) == Some(&pass) {
+            self.update(|progress| {
+                if let Some(artifact) = progress.artifacts.get_mut(&reference) {
+                    artifact.failure = Some(failure);
+                }
+            });
+        }
+    }
+
+    /// Whether the broker has denied notices on `topic`.
+    pub(super) fn is_denied(&self, topic: &str) -> bool {
+        self.progress.borrow().denied_notices.contains(topic)
+    }
+
+    /// The broker denies notices on `topic`; says whether that is news.
+    pub(super) fn denied(&self, topic: &str) -> bool {
+        self.progress.send_if_modified(|progress| progress.denied_notices.insert(topic.to_owned()))
+    }
+
     /// The broker has acknowledged a chunk of `len` bytes; `pass` where it counts as one of that pass.
     pub(super) fn acknowledged(&self, reference: &Reference, pass: Option<PassId>, len: usize, no_subscribers: bool) {
         let reference = reference.to_string();
@@ -159,9 +181,13 @@ impl Tracker {
         self.progress.send_modify(|progress| {
             progress.totals.chunks += 1;
             progress.totals.bytes += len as u64;
-            if let Some(artifact) = progress.artifacts.get_mut(&reference).filter(|_| counts) {
+            let Some(artifact) = progress.artifacts.get_mut(&reference) else { return };
+            if counts {
                 artifact.published += 1;
                 artifact.no_subscribers = no_subscribers;
+                artifact.failure = None;
+            } else if !no_subscribers {
+                artifact.no_subscribers = false;
             }
         });
     }
@@ -224,6 +250,7 @@ impl Tracker {
         self.update(|progress| {
             if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string()) {
                 artifact.receipts = artifact.receipts.saturating_add(1);
+                artifact.no_subscribers = false;
             }
         });
     }

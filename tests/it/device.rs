@@ -1,9 +1,15 @@
-//! The `device` room against a real mosquitto. What is at the other end is played by a [`Script`]: the tests here are about
-//! what a device does, whatever it hears. The worker itself is tested elsewhere.
+//! The `device` room against a real mosquitto. What is at the other end is played by a [`Script`] where a test is about
+//! what a device does, whatever it hears; it is a real worker, on a [`Floor`](floor::Floor), where both have to agree on
+//! what is lost, how much is asked for, and who is told.
 
 mod command;
 mod fetch;
+mod floor;
+mod outages;
+mod own_topic;
+mod raw;
 mod script;
+mod slow;
 mod trouble;
 
 use std::path::{Path, PathBuf};
@@ -53,13 +59,7 @@ impl Channel {
     }
 
     fn fetch_with(&self, reference: &str, options: FetchOptions) -> Fetch {
-        let (sender, events) = mpsc::unbounded_channel();
-        let (reference, file) = (reference.parse().unwrap(), self.file());
-        let running =
-            tokio::spawn(
-                async move { device::fetch(&reference, &file, &options, |event| drop(sender.send(event))).await },
-            );
-        Fetch { running, events }
+        Fetch::begin(reference, self.file(), options)
     }
 
     /// The names of the files that are there.
@@ -80,6 +80,16 @@ struct Fetch {
 }
 
 impl Fetch {
+    fn begin(reference: &str, file: PathBuf, options: FetchOptions) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let reference = reference.parse().unwrap();
+        let running =
+            tokio::spawn(
+                async move { device::fetch(&reference, &file, &options, |event| drop(sender.send(event))).await },
+            );
+        Self { running, events }
+    }
+
     async fn end(&mut self) -> Result<Fetched, FetchError> {
         soon("the end", &mut self.running).await.unwrap()
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
 mod admission;
+mod brokers;
 mod controller;
 mod device;
 mod examples;
@@ -16,6 +17,7 @@ mod mqtt;
 mod old_device;
 mod protocol;
 mod registry;
+mod soak;
 mod standalone;
 mod waiting;
 mod worker;

@@ -3,7 +3,9 @@
 mod connecting;
 mod delivery;
 mod faults;
+mod hang_ups;
 mod old_broker;
+mod random_cuts;
 mod sessions;
 
 use std::time::Duration;

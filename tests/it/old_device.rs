@@ -1,7 +1,7 @@
 //! A device of old, as small as it can be: it asks by `app_name` alone, knows two topics and four fields, and speaks
 //! MQTT 3.1.1 by a library, none of our own code.
 
-mod assembly;
+pub mod assembly;
 mod delivery;
 
 use std::time::Instant;

@@ -1,5 +1,6 @@
 //! `wasmproxy worker` as whoever replaces Propeller's proxy runs it: a process, its environment, signals, and nothing else.
 
+mod cache;
 mod environment;
 mod hostile;
 mod killed;
@@ -7,4 +8,4 @@ mod memory;
 mod process;
 mod signals;
 
-pub use process::Process;
+pub use process::{Process, worker};

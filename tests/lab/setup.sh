@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
 # usage: setup.sh test|demo|fuzz|lint...
-#   test  the servers that tests and demo talk to: from Debian's packages, and Kubernetes from its Go module
-#   demo  the same, a module of some size, and the tool that pushes it
+#   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
+#         Kubernetes and oras from their Go modules; and a module of some size
+#   test  the same without that module, and brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
+#         Go module
 #   fuzz  the fuzzer
 #   lint  the checkers
 
@@ -52,6 +54,15 @@ build_oras() {
   GOBIN=$oras/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "oras.land/oras/cmd/oras@$oras_version"
 }
 
+build_mochi() {
+  ! command -v mochi > /dev/null || return 0
+  with_go "mochi-mqtt $mochi_version from its Go module"
+  # Its program is called after the folder that it is in.
+  GOBIN=$mochi/new CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/mochi-mqtt/server/v2/cmd/docker@$mochi_version"
+  mkdir -p "$mochi/bin"
+  mv "$mochi/new/docker" "$mochi/bin/mochi" && rmdir "$mochi/new"
+}
+
 # A module of 14 MB for the demo. As npm publishes it, or else from the Go module that it is made of.
 get_esbuild() {
   [[ ! ${MODULE-} && ! -e $esbuild/esbuild.wasm ]] || return 0
@@ -93,10 +104,13 @@ for purpose; do
   case $purpose in
     test | demo)
       packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
-        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils
+        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils skopeo=skopeo
       build_kubernetes
-      if [[ $purpose == demo ]]; then
-        build_oras
+      build_oras
+      if [[ $purpose == test ]]; then
+        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server
+        build_mochi
+      else
         get_esbuild
       fi
       ;;

@@ -1,7 +1,7 @@
 //! The environment of a standalone worker: a map of variables becomes [`Settings`].
 //!
 //! The variables are those of Propeller's proxy, by all the names that they have had, and a few of ours
-//! (`PROXY_REQUESTS_ALLOW`, `PROXY_HTTP_HOST`); an empty value means unset. Everything here is pure but for the files that
+//! (`PROXY_REQUESTS_ALLOW`, `PROXY_CACHE_DIR`, `PROXY_CACHE_SIZE`, `PROXY_HTTP_HOST`); an empty value means unset. Everything here is pure but for the files that
 //! variables name, which come through [`Surroundings::read`].
 //!
 //! - `variables` – values looked up by their newest name, and read;
@@ -21,10 +21,12 @@ use std::{collections::BTreeMap, io, net::IpAddr, path::Path};
 
 pub use error::SettingsError;
 use identity::Identity;
+pub use registry::CacheSettings;
 use variables::Variables;
 
 use crate::{
     protocol::ChunkSize,
+    registry::Cache,
     telemetry::logs::LogLevel,
     worker::{AllowList, BrokerConfig, WorkerConfig},
 };
@@ -52,8 +54,10 @@ pub struct Surroundings<'a> {
 /// What a standalone worker is told.
 #[derive(Debug, PartialEq)]
 pub struct Settings {
-    /// What the worker does.
+    /// What the worker does; without a cache, until [`Self::open_cache`].
     pub worker: WorkerConfig,
+    /// Where modules are kept; `None`: each reading comes from the registry.
+    pub cache: Option<CacheSettings>,
     /// Where probes are answered; `None` for nowhere.
     pub http: Option<HttpAddress>,
     /// What is worth a log line, where the environment says it.
@@ -82,6 +86,7 @@ impl Settings {
         let mut variables = Variables::new(surroundings);
         refuse_encryption(&mut variables)?;
         let registry = registry::options(&mut variables)?;
+        let cache = registry::cache(&mut variables)?;
         let requests = requests(&mut variables, &registry.host)?;
         let identity = Identity::read(&mut variables, surroundings)?;
         let worker = WorkerConfig {
@@ -105,7 +110,19 @@ impl Settings {
             }
         }
         let warnings = variables.into_warnings();
-        Ok(Self { worker, http, log_level, instance_id, warnings })
+        Ok(Self { worker, cache, http, log_level, instance_id, warnings })
+    }
+
+    /// Opens the cache, before anything is started.
+    ///
+    /// # Errors
+    /// Names the variable, where its directory cannot be used.
+    pub fn open_cache(&mut self) -> Result<(), SettingsError> {
+        if let Some(CacheSettings { dir, size }) = &self.cache {
+            let cache = Cache::open(dir, *size).map_err(|error| SettingsError::wrong(registry::CACHE_DIR, error))?;
+            self.worker.registry.cache = Some(cache);
+        }
+        Ok(())
     }
 
     /// Refuses TLS material that cannot be used, before anything is started.

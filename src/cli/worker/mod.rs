@@ -58,6 +58,8 @@ Environment (an empty value means unset; older names for the same are in bracket
   PROXY_REQUESTS_ALLOW     what devices may ask for, separated by commas
                            (registry.example/**, where that is the registry)
   PROXY_CHUNK_SIZE         bytes of a module in a chunk (512000)
+  PROXY_CACHE_DIR          directory in which modules are kept (none: they are not)
+  PROXY_CACHE_SIZE         bytes that they may take up there, such as 512Mi (1Gi)
   PROXY_HTTP_PORT          of /health, /healthz and /readyz; 0 for none (9191)
   PROXY_HTTP_HOST          its address (all of this machine)
   PROXY_LOG_LEVEL          error, warn, info, debug or trace (info)
@@ -109,8 +111,9 @@ fn settings() -> Result<Settings, SettingsError> {
         hostname: &hostname.to_string_lossy(),
         read: &|path| std::fs::read(path),
     };
-    let settings = Settings::read(&surroundings)?;
+    let mut settings = Settings::read(&surroundings)?;
     settings.check_tls()?;
+    settings.open_cache()?;
     Ok(settings)
 }
 

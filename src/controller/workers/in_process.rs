@@ -24,6 +24,7 @@ use crate::{
         watch::{Departure, Watched},
     },
     mqtt::SessionEnd,
+    registry::Cache,
     worker::{Worker, WorkerConfig},
 };
 
@@ -35,6 +36,7 @@ const SHUTDOWN: Duration = Duration::from_millis(4500);
 pub struct InProcess {
     client: Client,
     store: Store<Watched>,
+    cache: Option<Cache>,
     table: Mutex<Table>,
     leaving: TaskTracker,
 }
@@ -57,9 +59,9 @@ struct Running {
 }
 
 impl InProcess {
-    /// None yet. `store` is kept up to date by the watch.
-    pub fn new(client: Client, store: Store<Watched>) -> Self {
-        Self { client, store, table: Mutex::default(), leaving: TaskTracker::new() }
+    /// None yet. `store` is kept up to date by the watch; all workers share the cache.
+    pub fn new(client: Client, store: Store<Watched>, cache: Option<Cache>) -> Self {
+        Self { client, store, cache, table: Mutex::default(), leaving: TaskTracker::new() }
     }
 
     /// See [`Workers::ensure`](super::Workers::ensure).
@@ -67,7 +69,8 @@ impl InProcess {
         let namespace = resource.namespace().unwrap_or_default();
         let secrets = Api::namespaced(self.client.clone(), &namespace);
         let credentials = secrets::read(&secrets, &resource.spec).await?;
-        let config = worker_config(resource, credentials)?;
+        let mut config = worker_config(resource, credentials)?;
+        config.registry.cache.clone_from(&self.cache);
         self.assign(resource, config)
     }
 

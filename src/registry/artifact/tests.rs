@@ -10,15 +10,32 @@ fn descriptor(media_type: &str) -> serde_json::Value {
     json!({ "mediaType": media_type, "digest": Digest::of(media_type.as_bytes()), "size": 100 })
 }
 
-fn layer_of(layers: &[&str]) -> Result<Layer, Unsupported> {
-    layer_in(&json!({
-        "schemaVersion": 2,
-        "config": descriptor("application/vnd.oci.empty.v1+json"),
-        "layers": layers.iter().map(|layer| descriptor(layer)).collect::<Vec<_>>(),
-    }))
+fn manifest_of(config: &str, layers: &[&str]) -> serde_json::Value {
+    let layers: Vec<_> = layers.iter().map(|layer| descriptor(layer)).collect();
+    json!({ "schemaVersion": 2, "config": descriptor(config), "layers": layers })
 }
 
-fn layer_in(manifest: &serde_json::Value) -> Result<Layer, Unsupported> {
+fn selected(config: &str, layers: &[&str]) -> Result<Selected, Unsupported> {
+    selected_in(&manifest_of(config, layers))
+}
+
+/// The layer that is the module.
+fn layer_of(layers: &[&str]) -> Result<Layer, Unsupported> {
+    match selected("application/vnd.oci.empty.v1+json", layers)? {
+        Selected::Raw(layer) => Ok(layer),
+        Selected::Packed(packed) => panic!("{packed:?}"),
+    }
+}
+
+/// The layer that holds the module.
+fn packed(config: &str, layers: &[&str]) -> Arc<Packed> {
+    match selected(config, layers).unwrap() {
+        Selected::Raw(layer) => panic!("{layer:?}"),
+        Selected::Packed(packed) => packed,
+    }
+}
+
+fn selected_in(manifest: &serde_json::Value) -> Result<Selected, Unsupported> {
     match Manifest::parse(manifest.to_string().as_bytes(), None)? {
         Manifest::Image(image) => select_layer(&image),
         Manifest::Index(_) => Err(Unsupported::NestedIndex),
@@ -72,11 +89,43 @@ fn a_single_layer_of_any_other_type_is_left_to_its_bytes() {
 }
 
 #[test]
-fn tar_layers_are_refused_with_what_was_seen() {
-    for tar in [TAR, DOCKER_TAR, "application/vnd.oci.image.layer.v1.tar", "application/x-tar"] {
-        let error = layer_of(&[tar]).unwrap_err();
-        assert!(matches!(&error, Unsupported::TarLayers(_)) && error.to_string().contains(tar), "{error}");
+fn the_last_layer_may_be_an_archive() {
+    for (tar, compression) in [
+        (TAR, Compression::Gzip),
+        (DOCKER_TAR, Compression::Gzip),
+        ("application/vnd.oci.image.layer.v1.tar", Compression::None),
+        ("application/vnd.docker.image.rootfs.diff.tar", Compression::None),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", Compression::Gzip),
+        ("application/x-tar", Compression::None),
+        ("application/x-tar+gz; version=1", Compression::Gzip),
+    ] {
+        let packed = packed("application/vnd.oci.empty.v1+json", &["text/plain", tar]);
+        assert_eq!((packed.layer.media_type.as_str(), packed.compression), (tar, compression));
+        assert_eq!(packed.seen.to_string(), format!("text/plain, {}", tar.replace(' ', "")));
     }
+    assert!(matches!(layer_of(&[TAR, "text/plain"]), Err(Unsupported::NotOneModule(_))));
+}
+
+#[test]
+fn an_archive_that_is_compressed_otherwise_is_refused_with_its_media_type() {
+    for tar in ["application/vnd.oci.image.layer.v1.tar+zstd", "a/x.tar.xz", "a/tar+gzip+encrypted"] {
+        let error = layer_of(&[tar]).unwrap_err();
+        assert!(matches!(&error, Unsupported::Compression(_)) && error.to_string().contains(tar), "{error}");
+    }
+}
+
+#[test]
+fn what_an_image_runs_is_in_its_configuration_if_it_is_an_image() {
+    for image in IMAGE_CONFIG_TYPES {
+        assert_eq!(packed(image, &[TAR]).config.as_ref().unwrap().media_type, image);
+    }
+    assert_eq!(packed("application/vnd.oci.empty.v1+json", &[TAR]).config, None);
+}
+
+#[test]
+fn an_archive_by_name_may_be_a_module_if_it_is_alone() {
+    assert!(packed(IMAGE_CONFIG_TYPES[0], &[TAR]).is_only);
+    assert!(!packed(IMAGE_CONFIG_TYPES[0], &[TAR, TAR]).is_only);
 }
 
 #[test]
@@ -102,7 +151,7 @@ fn a_layer_too_small_for_a_preamble_is_no_module() {
     layer["size"] = json!(7);
     let config = descriptor("application/vnd.wasm.config.v0+json");
     let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
-    assert_eq!(layer_in(&manifest), Err(Unsupported::NotWasm));
+    assert_eq!(selected_in(&manifest), Err(Unsupported::NotWasm("application/wasm".into())));
 }
 
 #[test]
@@ -111,7 +160,7 @@ fn a_digest_of_another_algorithm_is_refused() {
     layer["digest"] = json!(format!("sha512:{}", "0".repeat(128)));
     let config = descriptor("application/vnd.wasm.config.v0+json");
     let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
-    assert_eq!(layer_in(&manifest), Err(Unsupported::Digest));
+    assert_eq!(selected_in(&manifest), Err(Unsupported::Digest));
 }
 
 #[test]

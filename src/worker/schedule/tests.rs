@@ -1,5 +1,5 @@
 use super::*;
-use crate::{digest::Digest, protocol::Layout, worker::holds::HOLD};
+use crate::{digest::Digest, protocol::Layout, registry, worker::holds::HOLD};
 
 /// The size of every chunk in bytes.
 const CHUNK: u32 = 10;
@@ -31,7 +31,8 @@ fn plan(wish: &Wish, size: u64, digest: Digest) -> Plan {
     let Wish { app_name, reference, .. } = wish.clone();
     let layout = Layout::new(size, CHUNK).unwrap();
     let media_type = "application/wasm".to_owned();
-    let module = Module { reference, manifest_digest: digest, digest, size, media_type };
+    let module =
+        Module { reference, manifest_digest: digest, digest, size, media_type, origin: registry::Origin::default() };
     Plan { module, head: Arc::new(ChunkHead { app_name, digest, layout }) }
 }
 

@@ -23,7 +23,7 @@ async fn signatures() {
 
 #[tokio::test]
 async fn a_cache() {
-    let sentence = "limits.cacheSize: a cache of modules is not supported yet";
+    let sentence = "limits.cacheSize: a cache of its own for each resource is not supported yet, use --cache-dir of the controller";
     refused(json!({"spec": {"limits": {"cacheSize": "1Gi"}}}), sentence).await;
 }
 

@@ -57,7 +57,7 @@ impl Floor {
     /// A controller of this namespace with somebody's rights.
     pub fn controller_with(&self, client: Client) -> Running {
         let stop = CancellationToken::new();
-        let options = Options { namespace: Some(self.namespace.clone()), workers: WorkerMode::InProcess };
+        let options = Options { namespace: Some(self.namespace.clone()), workers: WorkerMode::InProcess, cache: None };
         let task = tokio::spawn(controller::run(client, options, || (), stop.clone()));
         Running { stop, task }
     }

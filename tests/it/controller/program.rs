@@ -57,6 +57,13 @@ async fn workers_in_pods_are_refused_and_the_reason_is_given() {
 }
 
 #[tokio::test]
+async fn a_cache_that_cannot_be_used_is_one_line_that_names_its_option() {
+    let output = program(&["--workers=in-process", "--cache-dir=/dev/null/cache"]).output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.starts_with("wasmproxy: --cache-dir: ")), (Some(2), true), "{said}");
+}
+
+#[tokio::test]
 async fn without_a_cluster_it_says_how_to_name_one() {
     let mut program = program(&["--workers=in-process"]);
     program.env("KUBECONFIG", "/nonexistent").env_remove("KUBERNETES_SERVICE_HOST");

@@ -1,4 +1,4 @@
-//! mosquitto.
+//! Brokers: mosquitto, and for what depends on the broker those of other makers.
 
 use std::{
     fs,
@@ -7,18 +7,69 @@ use std::{
 };
 
 use serde_json::json;
+use tokio::sync::OnceCell;
+use wasmproxy::mqtt::{Qos, VersionPreference};
 
 use super::{Service, Transport, User, user_options};
 
-/// What kind of broker a test wants. The default lets anybody in, over plain TCP, and forgets all when it ends.
+/// Whose broker it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Maker {
+    /// mosquitto, which knows whatever a test may want.
+    #[default]
+    Mosquitto,
+    /// mochi-mqtt, in Go. It lets anybody in over plain TCP, and keeps sessions until it ends.
+    Mochi,
+    /// RabbitMQ with its plugin, in Erlang, as Debian has it: MQTT 3.1.1 alone. It lets anybody in over plain TCP, and
+    /// takes ten seconds to start.
+    RabbitMq,
+}
+
+impl Maker {
+    /// The versions of MQTT that it speaks, and the one that is found where none is said.
+    pub fn versions(self) -> &'static [VersionPreference] {
+        match self {
+            Self::RabbitMq => &[VersionPreference::V311, VersionPreference::Auto],
+            Self::Mosquitto | Self::Mochi => &[VersionPreference::V311, VersionPreference::V5],
+        }
+    }
+
+    /// The qualities of service at which it brings everything to a client that stays connected.
+    pub fn qualities(self, version: VersionPreference) -> &'static [Qos] {
+        match (self, version) {
+            // Version 2.7.9 loses count of what a client of MQTT 5 has acknowledged, once as many messages are under way
+            // as the client takes; in the end it waits for acknowledgements that it has had.
+            (Self::Mochi, VersionPreference::V5 | VersionPreference::Auto) => &[Qos::AtMostOnce],
+            _ => &[Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce],
+        }
+    }
+
+    fn script(self) -> &'static str {
+        match self {
+            Self::Mosquitto => "broker.sh",
+            Self::Mochi => "mochi.sh",
+            Self::RabbitMq => "rabbitmq.sh",
+        }
+    }
+}
+
+/// What kind of broker a test wants. The default is mosquitto, lets anybody in, over plain TCP, and forgets all when it
+/// ends.
 #[derive(Clone, Debug, Default)]
 pub struct BrokerConfig {
+    maker: Maker,
     users: Vec<User>,
     transport: Transport,
     lines: Vec<String>,
 }
 
 impl BrokerConfig {
+    /// Another maker's; the rest must be as it is by default then.
+    pub fn made_by(mut self, maker: Maker) -> Self {
+        self.maker = maker;
+        self
+    }
+
     /// Lets this user in, and of those not named nobody.
     pub fn user(mut self, name: &'static str, password: &'static str) -> Self {
         self.users.push((name, password));
@@ -62,7 +113,7 @@ impl BrokerConfig {
 
     /// Starts it on a free port.
     pub async fn start(self) -> Broker {
-        let service = Service::start("broker.sh", self.transport, self.options()).await;
+        let service = Service::start(self.maker.script(), self.transport, self.options()).await;
         Broker { config: self, service }
     }
 
@@ -82,6 +133,19 @@ impl Broker {
     /// One that lets anybody in, over plain TCP.
     pub async fn start() -> Self {
         BrokerConfig::default().start().await
+    }
+
+    /// The one of this maker for all tests that do it no harm, on channels of their own.
+    pub async fn shared(maker: Maker) -> &'static Self {
+        static SHARED: [OnceCell<Broker>; 3] = [const { OnceCell::const_new() }; 3];
+        let start = async || {
+            let config = BrokerConfig::default().made_by(maker);
+            // It is never dropped, so its script clears up.
+            let options = vec!["--temporary".to_owned()];
+            let service = Service::start(maker.script(), config.transport, options).await;
+            Self { config, service }
+        };
+        SHARED[maker as usize].get_or_init(start).await
     }
 
     /// `mqtt://127.0.0.1:port`, or `mqtts`.

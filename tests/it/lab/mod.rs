@@ -2,9 +2,11 @@
 //!
 //! - [`ControlPlane::shared`]: etcd, kube-apiserver and kube-controller-manager with our CRD, started once for all
 //!   tests; a test asks it for a namespace of its own.
-//! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about.
+//! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about; and those of other [`Maker`]s.
 //! - [`Registry`]: docker-registry, the same, with a helper to push modules.
 //! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
+//! - [`OddBroker`]: mosquitto with the manners of other brokers.
+//! - [`tool`]: what people push artifacts with, oras and skopeo.
 //! - [`FaultProxy`]: what gets in the way between one of these and its clients.
 //!
 //! A server is run by a script in `tests/lab/`, the same that `make demo` uses, and that anybody can start by hand.
@@ -13,20 +15,23 @@
 mod broker;
 mod control_plane;
 mod fault;
+mod odd_broker;
 mod pki;
 mod registry;
 mod server;
 mod service;
 mod tests;
+mod tool;
 
-pub use broker::{Broker, BrokerConfig};
+pub use broker::{Broker, BrokerConfig, Maker};
 pub use control_plane::ControlPlane;
-#[allow(unused_imports, reason = "tests of what faults do to deliveries come and go")]
 pub use fault::{Direction, FaultProxy};
+pub use odd_broker::{Manner, OddBroker};
 pub use pki::Pki;
 pub use registry::{Registry, RegistryConfig};
 pub use server::{Server, free_port, repository};
 pub use service::Service;
+pub use tool::tool;
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

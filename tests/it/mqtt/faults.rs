@@ -1,6 +1,6 @@
 //! Brokers that die, connections that go silent, messages that break them.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, process::Command, time::Duration};
 
 use futures::future::join_all;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::mpsc};
@@ -168,6 +168,31 @@ async fn a_message_that_is_too_large_costs_a_session_and_not_the_channel() {
     assert_eq!(receive(&mut messages).await.topic, "t/2");
     soon("an acknowledgement", client.publish(publish(3, 10, Qos::ExactlyOnce))).await.unwrap();
     assert_eq!(receive(&mut messages).await.topic, "t/3");
+}
+
+#[tokio::test]
+async fn a_retained_message_that_is_too_large_is_named_until_it_is_cleared() {
+    let broker = Broker::start().await;
+    let retain = |payload: &[&str]| {
+        let mut publisher = Command::new("mosquitto_pub");
+        publisher.args(["-p", &broker.port().to_string(), "-t", "t/1", "-r", "-q", "1"]).args(payload);
+        assert!(publisher.status().unwrap().success());
+    };
+    retain(&["-m", &"x".repeat(20_000)]);
+    let limited = MqttOptions {
+        session: KEPT,
+        max_packet_size: 10_000,
+        ..subscriber(&broker.url(), VersionPreference::V311, Qos::AtLeastOnce)
+    };
+    let (client, mut messages) = connect(limited).unwrap();
+    let mut state = client.state();
+    let again = state.wait_for(|state| matches!(state, ConnectionState::Connecting { attempts: 3.., .. }));
+    drop(soon("more than one loss", again).await.unwrap());
+    let failure = failed(&client).await;
+    assert!(failure.message.contains("clear the message if it is retained"), "{}", failure.message);
+    retain(&["-n"]);
+    soon("an acknowledgement", client.publish(publish(1, 10, Qos::AtLeastOnce))).await.unwrap();
+    assert_eq!(receive(&mut messages).await.payload.len(), 10);
 }
 
 #[tokio::test]

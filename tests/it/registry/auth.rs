@@ -15,7 +15,7 @@ use super::servers::{
     stand_in::{Seen, StandIn, header},
     token::serve_tokens,
 };
-use super::{manifest, module, options, pull, refusal, registry};
+use super::{manifest, module, options, pull, refusal, registry, resolve};
 use crate::lab::{self, Pki, RegistryConfig, Transport};
 
 /// `user:secret`.
@@ -118,13 +118,12 @@ async fn a_token_that_is_no_longer_taken_is_replaced_once() {
     })
     .await;
     let registry = registry(&server.host);
-    let reference = wasmproxy::registry::Reference::parse("add:1", registry.host()).unwrap();
-    for _ in 0..2 {
-        registry.resolve(&reference).await.unwrap();
+    for name in ["add:1", "add:2"] {
+        resolve(&registry, name).await.unwrap();
     }
     assert_eq!(server.seen().len(), 4, "refused, token, answered; and answered at once");
     valid.store(2, Ordering::SeqCst);
-    registry.resolve(&reference).await.unwrap();
+    resolve(&registry, "add:3").await.unwrap();
     assert_eq!(server.seen().len(), 7, "refused, token, answered");
 }
 

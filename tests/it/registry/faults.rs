@@ -4,8 +4,8 @@ use std::{fs, io::Write};
 
 use wasmproxy::{digest::Digest, registry::RegistryError};
 
-use super::{module, pull, read, registry, resolve};
-use crate::lab::{self, FaultProxy};
+use super::{module, pull, read, registry, resolve, resolved};
+use crate::lab::{self, Direction, FaultProxy};
 
 const SIZE: usize = 4 << 20;
 
@@ -67,6 +67,32 @@ async fn a_module_that_is_not_what_its_digest_says_is_never_complete() {
     };
     assert!(is_mismatch(&result));
     assert!(is_mismatch(&reader.next().await.map(|_| ())), "and again");
+}
+
+#[tokio::test]
+async fn a_byte_that_changed_on_its_way_is_found_out_before_the_last_bytes_go_out() {
+    let server = lab::Registry::start().await;
+    let bytes = module(SIZE);
+    server.push("add:1", bytes.clone()).await;
+    let whole = FaultProxy::to(&server.host()).await;
+    let open = async |proxy: &FaultProxy| registry(&proxy.host).open(&resolved(&proxy.host, &bytes)).await.unwrap();
+    read(&mut open(&whole).await).await.1.unwrap();
+    let end = whole.sent(Direction::ToClient);
+    let first = end - SIZE as u64;
+    for (at, resumes) in [(first + 8, None), (end - 1, None), (end / 2, None), (end / 2, Some(()))] {
+        let proxy = FaultProxy::to(&server.host()).await;
+        proxy.corrupt(Direction::ToClient, [at]);
+        // Also where the rotten part came over another connection than the last.
+        proxy.cut_after(Direction::ToClient, resumes.map(|_| at + 1));
+        let (came, result) = read(&mut open(&proxy).await).await;
+        assert!(matches!(result, Err(RegistryError::DigestMismatch { .. })), "{at}: {result:?}");
+        assert!(came.len() < SIZE, "{at}");
+    }
+    // What does not even begin as a module does is not read any further.
+    let proxy = FaultProxy::to(&server.host()).await;
+    proxy.corrupt(Direction::ToClient, [first + 1]);
+    let (came, result) = read(&mut open(&proxy).await).await;
+    assert!(matches!(result, Err(RegistryError::UnsupportedArtifact { .. })) && came.is_empty(), "{result:?}");
 }
 
 #[tokio::test]

@@ -3,29 +3,37 @@
 use std::time::Duration;
 
 use axum::{body::Body, extract::Request, response::Response};
-use futures::stream;
-use wasmproxy::{
-    digest::Digest,
-    registry::{Module, Reference, RegistryError},
+use futures::{future::join_all, stream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
 };
+use wasmproxy::{digest::Digest, registry::RegistryError};
 
 use super::servers::stand_in::StandIn;
-use super::{WASM, manifest, module, pull, read, refusal, registry};
+use super::{manifest, module, pull, read, refusal, registry, resolved};
 use crate::lab::FaultProxy;
-
-/// A module as if it had been resolved.
-fn resolved(host: &str, bytes: &[u8]) -> Module {
-    Module {
-        reference: Reference::parse("add:1", host).unwrap(),
-        manifest_digest: Digest::of(b""),
-        digest: Digest::of(bytes),
-        size: bytes.len() as u64,
-        media_type: WASM.to_owned(),
-    }
-}
 
 fn status(status: u16) -> axum::http::response::Builder {
     Response::builder().status(status)
+}
+
+/// A server that answers everybody with this head, from the status on, and this body, whatever they want. It ends with
+/// the test.
+async fn raw(head: &str, body: Vec<u8>) -> String {
+    let answer = [format!("HTTP/1.1 {head}\r\n\r\n").as_bytes(), &body].concat();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let _ = client.read(&mut [0; 4096]).await;
+                let _ = client.write_all(&answer).await;
+            });
+        }
+    });
+    host
 }
 
 /// A body without end, and without a length.
@@ -74,6 +82,49 @@ async fn a_range_of_a_blob_of_another_size_is_refused() {
 }
 
 #[tokio::test]
+async fn lengths_that_cannot_be_are_refused() {
+    let bytes = module(1000);
+    for head in [
+        "200 OK\r\ncontent-length: 999",
+        "200 OK\r\ncontent-length: 1001",
+        "200 OK\r\ncontent-length: 18446744073709551613",
+        "206 Partial Content\r\ncontent-range: bytes 0-999/1000\r\ncontent-length: 1001",
+    ] {
+        let host = raw(head, bytes.clone()).await;
+        let result = registry(&host).open(&resolved(&host, &bytes)).await;
+        assert!(matches!(result.err(), Some(RegistryError::SizeMismatch { expected: 1000, .. })), "{head}");
+    }
+    let head = "206 Partial Content\r\ncontent-range: bytes 999-999/1000\r\ncontent-length: 18446744073709551613";
+    let host = raw(head, bytes.clone()).await;
+    let result = registry(&host).open_at(&resolved(&host, &bytes), 999).await;
+    assert!(matches!(result.err(), Some(RegistryError::SizeMismatch { actual: u64::MAX, .. })));
+}
+
+#[tokio::test]
+async fn lengths_that_are_none_are_no_answer() {
+    // All at once: each is tried several times.
+    join_all(["-5", "x", "99999999999999999999", "1000\r\ncontent-length: 1001", ""].map(async |length| {
+        let host = raw(&format!("200 OK\r\ncontent-length: {length}"), module(1000)).await;
+        let error = refusal(&registry(&host), "add:1").await;
+        assert!(error.is_retryable(), "{length}: {error}");
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn more_than_a_range_should_hold_is_refused() {
+    let bytes = module(1000);
+    let answer = |_: &Request| {
+        let response = status(206).header("content-range", "bytes 500-999/1000");
+        response.body(Body::from_stream(stream::iter([Ok::<_, std::convert::Infallible>(vec![0; 501])]))).unwrap()
+    };
+    let server = StandIn::start(answer).await;
+    let mut reader = registry(&server.host).open_at(&resolved(&server.host, &bytes), 500).await.unwrap();
+    let result = reader.next().await;
+    assert!(matches!(result, Err(RegistryError::SizeMismatch { expected: 1000, .. })), "{result:?}");
+}
+
+#[tokio::test]
 async fn an_endless_blob_ends_where_the_module_should() {
     let server = StandIn::start(|_| Response::new(endless())).await;
     let bytes = module(1_000_000);
@@ -88,6 +139,28 @@ async fn an_endless_manifest_is_given_up() {
     let server = StandIn::start(|_| Response::new(endless())).await;
     let error = refusal(&registry(&server.host), "add:1").await;
     assert!(matches!(error, RegistryError::InvalidResponse { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_manifest_is_read_up_to_four_mebibytes() {
+    for (size, is_read) in [(4 << 20, true), ((4 << 20) + 1, false)] {
+        let server = StandIn::start(move |_| Response::new(Body::from(vec![b' '; size]))).await;
+        match refusal(&registry(&server.host), "add:1").await {
+            RegistryError::UnsupportedArtifact { .. } => assert!(is_read, "nothing but spaces"),
+            RegistryError::InvalidResponse { reason, .. } => assert!(!is_read && reason.contains("longer"), "{reason}"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_is_read_to_a_depth() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let json = format!("{{\"layers\": {}1{}}}", open.repeat(100_000), close.repeat(100_000));
+        let server = StandIn::start(move |_| Response::new(Body::from(json.clone()))).await;
+        let error = refusal(&registry(&server.host), "add:1").await;
+        assert!(matches!(error, RegistryError::UnsupportedArtifact { .. }), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -106,13 +179,15 @@ async fn a_manifest_that_is_not_the_pinned_one_is_refused() {
 
 #[tokio::test]
 async fn each_refusal_says_whether_to_come_back_and_when() {
+    // Longer than anybody waits by themselves.
+    let asked = Duration::from_secs(31);
     for (code, retryable) in [(429, true), (500, true), (503, true), (403, false), (404, false), (418, false)] {
         let server =
-            StandIn::start(move |_| status(code).header("retry-after", "7").body(Body::empty()).unwrap()).await;
+            StandIn::start(move |_| status(code).header("retry-after", "31").body(Body::empty()).unwrap()).await;
         let error = refusal(&registry(&server.host), "add:1").await;
         assert_eq!(error.is_retryable(), retryable, "{error}");
         if let RegistryError::Unavailable { retry_after, .. } = error {
-            assert_eq!(retry_after, Some(Duration::from_secs(7)));
+            assert_eq!(retry_after, Some(asked));
         }
     }
 }

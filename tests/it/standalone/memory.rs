@@ -10,11 +10,16 @@ use crate::{
 /// How far two peaks may be apart, in bytes.
 const TOLERANCE: u64 = 2 << 20;
 
-/// The peak memory of a worker that streams a module of this size.
-async fn peak(size: usize) -> u64 {
+/// The peak memory of a worker that streams a module of this size, with a cache or without.
+async fn peak(size: usize, has_cache: bool) -> u64 {
     let (broker, registry) = tokio::join!(Broker::start(), Registry::start());
     registry.push("wasm/large:latest", module(size)).await;
-    let worker = Process::between(&broker, &registry);
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Process::command(&broker, &registry);
+    if has_cache {
+        command.env("PROXY_CACHE_DIR", dir.path());
+    }
+    let worker = Process::run(&mut command);
     worker.line("connected").await;
     let access = Access { port: broker.port(), ..Access::default() };
     let device = OldDevice::connect(&access, "device", "channels/floor/messages").await;
@@ -28,6 +33,8 @@ async fn peak(size: usize) -> u64 {
 
 #[tokio::test]
 async fn peak_memory_does_not_grow_with_the_module() {
-    let (small, large) = tokio::join!(peak(64 << 20), peak(512 << 20));
-    assert!(small.abs_diff(large) <= TOLERANCE, "64 MiB took {small} bytes, 512 MiB took {large}");
+    for has_cache in [false, true] {
+        let (small, large) = tokio::join!(peak(64 << 20, has_cache), peak(512 << 20, has_cache));
+        assert!(small.abs_diff(large) <= TOLERANCE, "64 MiB took {small} bytes, 512 MiB took {large}");
+    }
 }

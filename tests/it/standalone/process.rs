@@ -39,11 +39,16 @@ pub struct Process {
 impl Process {
     /// A worker of the channel `floor` between these two.
     pub fn between(broker: &Broker, registry: &Registry) -> Self {
-        Self::run(&mut worker(&[
+        Self::run(&mut Self::command(broker, registry))
+    }
+
+    /// How [`Self::between`] is run.
+    pub fn command(broker: &Broker, registry: &Registry) -> Command {
+        worker(&[
             ("PROXY_MQTT_ADDRESS", &broker.url()),
             ("PROXY_REGISTRY_URL", &format!("http://{}", registry.host())),
             ("PROXY_CHANNEL_ID", "floor"),
-        ]))
+        ])
     }
 
     /// Runs a command whose log lines are JSON.

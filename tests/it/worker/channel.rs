@@ -44,7 +44,13 @@ impl Channel {
     pub async fn start_with(broker: lab::BrokerConfig) -> Self {
         let (broker, registry) = tokio::join!(broker.start(), Registry::start());
         let prefix = TopicPrefix::of_channel("test").unwrap();
-        let config = WorkerConfig {
+        let config = Self::config(&broker, &registry, &prefix);
+        Self { broker, registry, topics: Topics::new(&prefix), config }
+    }
+
+    /// What a worker between these two is told, unless a test says something else.
+    pub fn config(broker: &Broker, registry: &Registry, prefix: &TopicPrefix) -> WorkerConfig {
+        WorkerConfig {
             generation: 1,
             broker: BrokerConfig {
                 url: broker.url().parse().unwrap(),
@@ -64,6 +70,8 @@ impl Channel {
                 credentials: Credentials::Anonymous,
                 tls: TlsOptions::default(),
                 max_module_size: 1 << 30,
+                timeout: RegistryOptions::DEFAULT_TIMEOUT,
+                cache: None,
             },
             prefix: prefix.clone(),
             artifacts: Vec::new(),
@@ -72,8 +80,7 @@ impl Channel {
             pace: None,
             queue: 16,
             notes: None,
-        };
-        Self { broker, registry, topics: Topics::new(&prefix), config }
+        }
     }
 
     /// An artifact that is looked at ten times a second.

@@ -1,7 +1,11 @@
-//! How to reach the registry.
+//! How to reach the registry, and where to keep what comes from it.
+
+use std::path::PathBuf;
 
 use super::{SettingsError, variables::Variables};
 use crate::{
+    api::quantity::parse_bytes,
+    cli::CACHE_SIZE,
     registry::{Credentials, Reference, RegistryOptions},
     tls::TlsOptions,
 };
@@ -11,6 +15,8 @@ const USERNAME: &str = "PROXY_REGISTRY_USERNAME";
 const PASSWORD: &str = "PROXY_REGISTRY_PASSWORD";
 const TOKEN: &str = "PROXY_REGISTRY_TOKEN";
 const AUTHENTICATE: &str = "PROXY_AUTHENTICATE";
+
+pub(super) const CACHE_DIR: &str = "PROXY_CACHE_DIR";
 
 /// The largest module, in bytes: the resource's default.
 const MAX_MODULE_SIZE: u64 = 1 << 30;
@@ -23,7 +29,36 @@ pub(super) fn options(variables: &mut Variables<'_>) -> Result<RegistryOptions, 
     let (host, plain_http) = host(url)?;
     let credentials = credentials(variables)?;
     let tls = TlsOptions::default();
-    Ok(RegistryOptions { host, plain_http, credentials, tls, max_module_size: MAX_MODULE_SIZE })
+    Ok(RegistryOptions {
+        host,
+        plain_http,
+        credentials,
+        tls,
+        max_module_size: MAX_MODULE_SIZE,
+        timeout: RegistryOptions::DEFAULT_TIMEOUT,
+        cache: None,
+    })
+}
+
+/// Where modules are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Bytes that it may take up.
+    pub size: u64,
+}
+
+pub(super) fn cache(variables: &mut Variables<'_>) -> Result<Option<CacheSettings>, SettingsError> {
+    const SIZE: &str = "PROXY_CACHE_SIZE";
+    let text = variables.get(SIZE);
+    let size = text.unwrap_or(CACHE_SIZE);
+    let size = parse_bytes(size).map_err(|_| SettingsError::invalid(SIZE, size, "say bytes, such as 512Mi or 1Gi"))?;
+    let dir = variables.get(CACHE_DIR).map(PathBuf::from);
+    if dir.is_none() && text.is_some() {
+        variables.warn(format!("{SIZE} has no effect: {CACHE_DIR} says no directory"));
+    }
+    Ok(dir.map(|dir| CacheSettings { dir, size }))
 }
 
 /// The host by its one name, and whether it speaks plain HTTP. The text is never shown: it may hold a password.

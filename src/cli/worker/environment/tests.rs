@@ -40,7 +40,7 @@ fn settings(variables: &[(&str, &str)]) -> Settings {
 
 #[test]
 fn the_least_environment_is_enough() {
-    let Settings { worker, http, log_level, instance_id, warnings } = settings(&[]);
+    let Settings { worker, cache, http, log_level, instance_id, warnings } = settings(&[]);
     assert_eq!(worker.broker.url.to_string(), "mqtt://localhost:1883");
     assert_eq!(worker.broker.credentials, None);
     assert_eq!(worker.broker.tls, TlsOptions::default());
@@ -53,6 +53,7 @@ fn the_least_environment_is_enough() {
     assert_eq!(worker.artifacts, []);
     assert_eq!(worker.requests.unwrap().patterns(), ["registry.example/**"]);
     assert_eq!(worker.chunk_size.get(), 512_000);
+    assert_eq!((cache, worker.registry.cache), (None, None));
     assert_eq!(http, Some(HttpAddress { host: None, port: 9191 }));
     assert_eq!((log_level, instance_id), (None, None));
     assert_eq!(warnings, [""; 0]);
@@ -61,6 +62,7 @@ fn the_least_environment_is_enough() {
 #[test]
 fn an_empty_value_means_unset() {
     let names = [
+        "PROXY_CACHE_DIR PROXY_CACHE_SIZE",
         "PROXY_API_KEY PROXY_AUTHENTICATE PROXY_CHUNK_SIZE PROXY_CLIENT_ID PROXY_CLIENT_KEY PROXY_DOMAIN_ID",
         "PROXY_ENTITY_ID PROXY_HTTP_HOST PROXY_HTTP_PORT PROXY_INSTANCE_ID PROXY_LOG_LEVEL PROXY_MQTT_ADDRESS",
         "PROXY_MQTT_QOS PROXY_MQTT_TIMEOUT PROXY_MQTT_TLS_CA_CERT PROXY_MQTT_TLS_CLIENT_CERT",
@@ -241,4 +243,14 @@ fn no_secret_is_shown_when_settings_are() {
         ("PROXY_REGISTRY_TOKEN", "s3cret"),
     ];
     assert!(!format!("{:?}", settings(&secrets)).contains("s3cret"));
+}
+
+#[test]
+fn a_cache_has_a_directory_and_a_size_in_bytes() {
+    let cache = |size| settings(&[("PROXY_CACHE_DIR", "/cache"), ("PROXY_CACHE_SIZE", size)]).cache.unwrap();
+    for (size, bytes) in [("", 1 << 30), ("512Mi", 512 << 20), ("1000000", 1_000_000)] {
+        assert_eq!(cache(size), CacheSettings { dir: "/cache".into(), size: bytes });
+    }
+    let Settings { cache, warnings, .. } = settings(&[("PROXY_CACHE_SIZE", "1Gi")]);
+    assert_eq!((cache, warnings.len()), (None, 1), "{warnings:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::{extract::Request, response::Response};
+use axum::{body::Body, extract::Request, response::Response};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// A request as it came.
@@ -47,4 +47,15 @@ impl StandIn {
 /// A header of a request, where it is there and text.
 pub fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
+}
+
+/// A blob, from where the request wants it.
+pub fn with_ranges(request: &Request, blob: &[u8]) -> Response {
+    let start = header(request, "range").map(|range| range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap());
+    let Some(start) = start.map(|start| start.parse::<usize>().unwrap()) else {
+        return Response::new(Body::from(blob.to_vec()));
+    };
+    let range = format!("bytes {start}-{}/{}", blob.len() - 1, blob.len());
+    let response = Response::builder().status(206).header("content-range", range);
+    response.body(Body::from(blob[start..].to_vec())).unwrap()
 }

@@ -39,6 +39,7 @@ fn each_mistake_is_one_line_that_names_its_variable() {
             &[("PROXY_MQTT_ADDRESS", "tcp://user:s3cret@broker")],
             "PROXY_MQTT_ADDRESS cannot be used: credentials do not belong into a broker's address: give user name and password separately",
         ),
+        (&[("PROXY_CACHE_SIZE", "1 GB")], r#"PROXY_CACHE_SIZE is "1 GB": say bytes, such as 512Mi or 1Gi"#),
         (&[("PROXY_MQTT_QOS", "3")], r#"PROXY_MQTT_QOS is "3": say 0, 1 or 2"#),
         (&[("PROXY_MQTT_QOS", "one")], r#"PROXY_MQTT_QOS is "one": say 0, 1 or 2"#),
         (

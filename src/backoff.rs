@@ -2,31 +2,31 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(250);
-const LONGEST: Duration = Duration::from_secs(30);
-
-/// A connection that held this long was a good one: the next loss starts from the beginning. One that breaks sooner (taken
-/// over, cut at the same packet again) goes on doubling.
-pub(super) const STABLE: Duration = Duration::from_secs(30);
-
-/// Exponential backoff with jitter: 250 ms, doubled to 30 s, each cut by a random part of up to its half, so that many
-/// clients of one broker do not come back as one.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
+/// Exponential backoff with jitter: each wait is twice the one before, up to the longest, and is cut by a random part of up
+/// to its half, so that many who failed together do not come back as one.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    first: Duration,
+    longest: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    /// How many attempts have failed since the last good connection.
-    pub fn failures(&self) -> u32 {
+    /// Waits from `first` to `longest`.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, failures: 0 }
+    }
+
+    /// How many attempts have failed in a row.
+    pub const fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Counts a failure and says how long to wait. `jitter` is between 0 and 1.
     pub fn fail(&mut self, jitter: f64) -> Duration {
-        let doubled = FIRST.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX));
+        let doubled = self.first.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         self.failures = self.failures.saturating_add(1);
-        doubled.min(LONGEST).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
+        doubled.min(self.longest).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
     }
 
     /// Forgets all failures.
@@ -41,9 +41,12 @@ mod tests {
 
     use super::*;
 
+    const FIRST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(30);
+
     #[test]
-    fn it_doubles_to_thirty_seconds_and_starts_again_after_a_reset() {
-        let mut backoff = Backoff::default();
+    fn it_doubles_to_the_longest_and_starts_again_after_a_reset() {
+        let mut backoff = Backoff::new(FIRST, LONGEST);
         let waits: Vec<_> = (0..9).map(|_| backoff.fail(0.0).as_millis()).collect();
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
         assert_eq!(backoff.failures(), 9);
@@ -54,8 +57,8 @@ mod tests {
     proptest! {
         #[test]
         fn jitter_takes_at_most_half(failures in 0u32..100, jitter in 0.0..=1.0) {
-            let mut plain = Backoff { failures };
-            let mut jittered = Backoff { failures };
+            let mut plain = Backoff { failures, ..Backoff::new(FIRST, LONGEST) };
+            let mut jittered = plain.clone();
             let (full, wait) = (plain.fail(0.0), jittered.fail(jitter));
             prop_assert!(wait <= full && wait >= full / 2 && full <= LONGEST);
         }

@@ -1,0 +1,249 @@
+//! A download: a task that writes a blob at the registry's speed, and what its readers know of it.
+//!
+//! ```text
+//!            ┌────────── somebody reads ◄───────────────┐
+//!   begin ─► going ──── nobody does, or the registry ──► waiting ──── 30 s ──► forsaken
+//!              │        fails and may do better later                            ▲
+//!              ├─ all of it came, and is what its digest says ──► done           │
+//!              ├─ it never will be ──► failed                                    │
+//!              └─ the disk gave trouble, or there is no room ────────────────────┘
+//! ```
+//!
+//! A download goes on while somebody reads it, so what nobody wants any more fills no disk. What it has is kept for
+//! half a minute: a pass that is tried again goes on from there. Readers of a forsaken download go on by themselves,
+//! from the byte reached.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tracing::Instrument as _;
+
+use super::{Partial, blocking, follow::Follower, store::Store};
+use crate::{
+    digest::{Digest, Hasher},
+    registry::{RegistryError, RegistryOptions, blob::Blob},
+};
+
+/// How long what has come of a blob is kept while nobody reads it.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Where a download's bytes come from, in order; it resumes what breaks by itself.
+pub(in crate::registry) trait Source: Send + 'static {
+    /// The bytes that come next. A call that is cancelled loses nothing, and after an error that is retryable it may be
+    /// called again.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, RegistryError>> + Send;
+}
+
+/// What is downloaded, from where, and as whom: only those who would ask the same question share the answer while it is
+/// not verified.
+#[derive(Debug, Clone)]
+pub(in crate::registry) struct Wanted {
+    pub(in crate::registry) blob: Blob,
+    /// How the registry is reached.
+    pub(in crate::registry) access: Arc<RegistryOptions>,
+}
+
+/// The downloads under way.
+#[derive(Default)]
+pub(super) struct Downloads(Mutex<HashMap<Digest, Vec<Arc<Download>>>>);
+
+/// A download as its readers see it.
+pub(super) struct Download {
+    pub(super) wanted: Wanted,
+    pub(super) file: OnceLock<Arc<File>>,
+    pub(super) progress: watch::Sender<Progress>,
+    /// Somebody wants it to go on.
+    pub(super) called: Notify,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    /// Bytes that can be read.
+    pub(super) written: u64,
+    pub(super) state: State,
+    /// How often it has failed.
+    pub(super) failures: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Going,
+    /// If the error is retryable, the next attempt begins when somebody calls for it.
+    Failed(RegistryError),
+    /// All bytes are there, and are what the digest says.
+    Done,
+    /// It does not go on.
+    Forsaken,
+}
+
+/// Why a download does not go on, for now or for good.
+enum Interruption {
+    Deserted,
+    Failed(RegistryError),
+    Disk(io::Error),
+}
+
+impl Wanted {
+    fn is_same(&self, other: &Self) -> bool {
+        let (a, b) = (&self.blob, &other.blob);
+        (a.digest, a.size) == (b.digest, b.size)
+            && (a.reference.host(), a.reference.repository()) == (b.reference.host(), b.reference.repository())
+            && (Arc::ptr_eq(&self.access, &other.access) || self.access == other.access)
+    }
+}
+
+impl Downloads {
+    /// Joins the download of what is wanted, or begins it. `None` where the blob is kept since.
+    pub(super) fn join<S: Source>(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
+        wanted: &Wanted,
+        source: impl FnOnce() -> S,
+    ) -> Option<Follower> {
+        let mut under_way = self.lock();
+        let downloads = under_way.entry(wanted.blob.digest).or_default();
+        if let Some(download) = downloads.iter().find(|download| download.wanted.is_same(wanted)) {
+            let follower = Follower::new(download.clone());
+            download.called.notify_one();
+            return Some(follower);
+        }
+        // A download leaves the list only after its blob has got its name.
+        if store.is_good(wanted.blob.digest) {
+            return None;
+        }
+        let progress = Progress { written: 0, state: State::Going, failures: 0 };
+        let download = Arc::new(Download {
+            wanted: wanted.clone(),
+            file: OnceLock::new(),
+            progress: watch::Sender::new(progress),
+            called: Notify::new(),
+        });
+        downloads.push(download.clone());
+        let follower = Follower::new(download.clone());
+        let task = Task { list: self.clone(), download, source: source(), hasher: Hasher::new() };
+        tokio::spawn(task.run(store.clone()).in_current_span());
+        Some(follower)
+    }
+
+    fn remove(&self, download: &Arc<Download>) {
+        let mut under_way = self.lock();
+        let digest = download.wanted.blob.digest;
+        if let Some(downloads) = under_way.get_mut(&digest) {
+            downloads.retain(|other| !Arc::ptr_eq(other, download));
+            if downloads.is_empty() {
+                under_way.remove(&digest);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Vec<Arc<Download>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Task<S> {
+    list: Arc<Downloads>,
+    download: Arc<Download>,
+    source: S,
+    hasher: Hasher,
+}
+
+impl<S: Source> Task<S> {
+    async fn run(mut self, store: Arc<Store>) {
+        let blob = self.download.wanted.blob.clone();
+        let Some(partial) = Partial::create(store, blob.size).await else { return };
+        // Nobody else sets it.
+        let _ = self.download.file.set(partial.file().clone());
+        loop {
+            match self.transfer(&blob, &partial).await {
+                Ok(()) => {
+                    partial.keep(blob.digest, blob.size).await;
+                    self.list.remove(&self.download);
+                    return self.report(|progress| progress.state = State::Done);
+                }
+                Err(Interruption::Disk(error)) => return partial.trouble(&error),
+                Err(Interruption::Failed(error)) => {
+                    let may_go_on = error.is_retryable();
+                    self.fail(error);
+                    if !may_go_on {
+                        return;
+                    }
+                }
+                Err(Interruption::Deserted) => {}
+            }
+            if timeout(GRACE, self.download.called.notified()).await.is_err() {
+                return;
+            }
+            self.report(|progress| progress.state = State::Going);
+        }
+    }
+
+    async fn transfer(&mut self, blob: &Blob, partial: &Partial) -> Result<(), Interruption> {
+        loop {
+            let bytes = tokio::select! {
+                bytes = self.source.next() => bytes.map_err(Interruption::Failed)?,
+                () = self.download.progress.closed() => return Err(Interruption::Deserted),
+            };
+            let Some(bytes) = bytes else { break };
+            self.write(bytes, partial.file().clone()).await.map_err(Interruption::Disk)?;
+        }
+        let actual = self.hasher.clone().finish();
+        if actual == blob.digest {
+            return Ok(());
+        }
+        let (reference, expected) = (blob.reference.clone(), blob.digest);
+        Err(Interruption::Failed(RegistryError::DigestMismatch { reference, expected, actual }))
+    }
+
+    async fn write(&mut self, bytes: Bytes, file: Arc<File>) -> io::Result<()> {
+        let position = self.download.progress.borrow().written;
+        let end = position + bytes.len() as u64;
+        let mut hasher = std::mem::take(&mut self.hasher);
+        let written = blocking(move || {
+            hasher.update(&bytes);
+            file.write_all_at(&bytes, position).map(|()| hasher)
+        });
+        self.hasher = written.await.unwrap_or_else(|| Err(io::Error::other("the process ends")))?;
+        self.report(|progress| progress.written = end);
+        Ok(())
+    }
+
+    fn fail(&self, error: RegistryError) {
+        // Whoever called before did not know of this failure.
+        let _ = self.download.called.notified().now_or_never();
+        self.report(|progress| {
+            progress.failures += 1;
+            progress.state = State::Failed(error);
+        });
+    }
+}
+
+impl<S> Task<S> {
+    fn report(&self, change: impl FnOnce(&mut Progress)) {
+        self.download.progress.send_modify(change);
+    }
+}
+
+impl<S> Drop for Task<S> {
+    /// However it ends: nobody waits for it any more.
+    fn drop(&mut self) {
+        self.list.remove(&self.download);
+        self.report(|progress| match &progress.state {
+            State::Done => {}
+            State::Failed(error) if !error.is_retryable() => {}
+            _ => progress.state = State::Forsaken,
+        });
+    }
+}

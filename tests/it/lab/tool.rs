@@ -1,0 +1,22 @@
+//! Programs that people push artifacts with.
+
+use std::{path::Path, process::Stdio};
+
+use tokio::process::Command;
+
+use super::repository;
+
+/// Runs a program that `setup.sh` gets, in `dir`, to its end; returns what it says on standard output. Neither
+/// credentials nor settings of whoever runs the tests reach it.
+///
+/// # Panics
+/// Where it fails.
+pub async fn tool(program: &str, dir: &Path, arguments: &[&str]) -> String {
+    let script = repository().join("tests/lab/tool.sh");
+    let mut command = Command::new(script);
+    command.arg(program).args(arguments).current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.env("DOCKER_CONFIG", dir).env("XDG_RUNTIME_DIR", dir).output().await.unwrap();
+    let [said, complained] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "{program} {}:\n{complained}{said}", arguments.join(" "));
+    said
+}
