@@ -10,7 +10,7 @@
 pub use crate::{
     device::fuzzing::gathering,
     protocol::fuzzing::{chunk_encode, chunk_json, chunk_raw, notice, ranges, receipt, request, topic},
-    registry::fuzzing::{challenge, headers, manifest},
+    registry::fuzzing::{challenge, headers, image_config, layer, manifest},
 };
 use crate::{mqtt::BrokerUrl, registry, worker::AllowList};
 
@@ -18,7 +18,7 @@ use crate::{mqtt::BrokerUrl, registry, worker::AllowList};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in `fuzz/corpus` and of its file in `fuzz/fuzz_targets`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("broker_url", broker_url),
     ("challenge", challenge),
     ("chunk_encode", chunk_encode),
@@ -26,6 +26,8 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("chunk_raw", chunk_raw),
     ("gathering", gathering),
     ("headers", headers),
+    ("image_config", image_config),
+    ("layer", layer),
     ("manifest", manifest),
     ("notice", notice),
     ("ranges", ranges),

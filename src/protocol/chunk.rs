@@ -304,6 +304,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nothing_is_nested_too_deep_to_be_passed_over() {
+        let deep = [&"[".repeat(1_000_000), "0", &"]".repeat(1_000_000)].concat();
+        let chunk = format!(r#"{{"app_name":"a","chunk_idx":0,"total_chunks":1,"x":{deep},"data":"AA=="}}"#);
+        assert_eq!(Chunk::from_json(chunk.as_bytes()).unwrap().data, [0]);
+        let chunk = chunk.replace("AA==", "").replace("\"x\"", "\"digest\"");
+        assert_eq!(Chunk::from_json(chunk.as_bytes()), Err(InvalidChunk::Malformed));
+    }
+
     proptest! {
         #[test]
         fn a_chunk_reads_back_however_its_bytes_came_in(

@@ -5,16 +5,18 @@
 use std::sync::LazyLock;
 
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     artifact::{Manifest, PREAMBLE_LEN, Selected, may_be_wasm, select_entry, select_layer},
     auth::{Challenge, challenge as challenge_in, token_url},
     blob::content_range,
+    layer::{Compression, Search, entrypoint, find, write},
     options::RegistryOptions,
     reference::Reference,
     transport::{Transport, retry_after},
 };
-use crate::tls::TlsOptions;
+use crate::{digest::Digest, tls::TlsOptions};
 
 /// A default host and a reference, one a line: what is printed reads back and is plain to see, and what it names in a URL
 /// is where it should be. Returns it, where it is one.
@@ -28,7 +30,10 @@ pub fn reference(data: &[u8]) -> Option<Reference> {
     let shown = reference.to_string();
     assert!(text.len() <= 512 && shown.len() <= 512);
     assert!(text.chars().chain(shown.chars()).all(|c| c.is_ascii_graphic()), "{text:?} as {shown:?}");
-    assert_eq!(Reference::parse(&shown, "other.example").as_ref(), Ok(&reference));
+    assert_eq!(Reference::parse(&shown, reference.host()).as_ref(), Ok(&reference));
+    if reference.host().contains(['.', ':']) {
+        assert_eq!(Reference::parse(&shown, "other.example").as_ref(), Ok(&reference));
+    }
 
     let url = TRANSPORT.url(&reference, "manifests/1").unwrap();
     assert_eq!(url.path(), format!("/v2/{}/manifests/1", reference.repository()));
@@ -61,6 +66,48 @@ pub fn manifest(data: &[u8]) {
         assert!(said.len() < 1000 && !said.chars().any(char::is_control), "{said:?}");
     }
     let _ = may_be_wasm(json);
+}
+
+/// A container image's layer, after a byte of options: what is found in it is within bounds and comes out as it was found,
+/// or it is said shortly why not. One of the options makes every block's checksum right, which chance would not.
+pub fn layer(data: &[u8]) {
+    let Some((options, layer)) = data.split_first() else { return };
+    let mut layer = layer.to_vec();
+    if options & 1 != 0 {
+        layer.as_chunks_mut::<512>().0.iter_mut().for_each(make_sound);
+    }
+    let search = Search {
+        compression: if options & 2 != 0 { Compression::Gzip } else { Compression::None },
+        entrypoint: (options & 4 != 0).then(|| b"app/run".to_vec()),
+        max_module_size: 4096,
+        max_unpacked_size: 1 << 20,
+    };
+    let (mut output, stop) = (Vec::new(), CancellationToken::new());
+    let written = find(&*layer, &search, &stop).and_then(|found| {
+        assert!(found.size <= search.max_module_size);
+        let digest = write(&*layer, &search, &found, &mut output, &stop)?;
+        assert_eq!((digest, output.len() as u64), (Digest::of(&output), found.size));
+        assert!(output.len() >= PREAMBLE_LEN && may_be_wasm(&output));
+        Ok(())
+    });
+    if let Err(why) = written {
+        let said = why.to_string();
+        assert!(said.len() < 1000 && !said.chars().any(char::is_control), "{said:?}");
+    }
+}
+
+/// Gives a header of an archive the checksum that it should have.
+fn make_sound(header: &mut [u8; 512]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+/// A container image's configuration: what it runs is a path from the root.
+pub fn image_config(data: &[u8]) {
+    if let Ok(Some(path)) = entrypoint(data) {
+        assert!(path.len() <= data.len() && !path.starts_with(b"/") && !path.starts_with(b"./"));
+    }
 }
 
 /// `WWW-Authenticate` headers, one a line, and the address of the token service that they name.

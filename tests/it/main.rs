@@ -15,6 +15,7 @@ mod lab;
 mod modules;
 mod mqtt;
 mod old_device;
+mod protocol;
 mod registry;
 mod soak;
 mod standalone;

@@ -4,7 +4,7 @@ mod broken_connections;
 pub mod channel;
 mod connections;
 mod declared;
-mod fetched;
+pub mod fetched;
 pub mod gated;
 mod held;
 mod hostile;

@@ -74,7 +74,7 @@ impl Channel {
                 if let Some(ticket) = self.schedule.take(ticket.id)
                     && let Some(failure) = error.failure()
                 {
-                    self.failed(&ticket, failure, MIN_REST, ticket.wish.is_asked());
+                    self.failed(&ticket, &failure, MIN_REST, ticket.wish.is_asked());
                 }
             }
         }
@@ -127,7 +127,7 @@ impl Channel {
         };
         match failure {
             Some(failure) => {
-                self.failed(ticket, failure, took.max(MIN_REST), pass.seats.is_taken());
+                self.failed(ticket, &failure, took.max(MIN_REST), pass.seats.is_taken());
                 None
             }
             None => {
@@ -149,10 +149,10 @@ impl Channel {
     }
 
     /// A wish came to nothing; `awaited` where a device waits for it.
-    fn failed(&mut self, ticket: &Ticket, failure: Failure, rest: Duration, awaited: bool) {
+    fn failed(&mut self, ticket: &Ticket, failure: &Failure, rest: Duration, awaited: bool) {
         let (Wish { reference, app_name, .. }, now) = (&ticket.wish, Instant::now());
         self.schedule.end(ticket, rest, now);
-        let (code, message) = notices::for_device(&failure);
+        let (code, message) = notices::for_device(failure);
         let published = self.link.tracker.artifact(reference).is_some_and(|artifact| artifact.completed.is_some());
         self.link.tracker.failed(ticket, failure.clone());
         self.declared.failed(app_name, now, fastrand::f64());
@@ -200,7 +200,7 @@ impl Channel {
             Some(ticket) => {
                 let message = format!("{} cannot be sent: please report this defect", ticket.wish.reference);
                 let failure = Failure { reason: FailureReason::UnsupportedArtifact, message };
-                self.failed(&ticket, failure, MIN_REST, true);
+                self.failed(&ticket, &failure, MIN_REST, true);
             }
             None => self.pulling -= 1,
         }
