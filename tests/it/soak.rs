@@ -67,7 +67,7 @@ impl Settings {
         let length = match (number("SOAK_STEPS"), number("SOAK_MINUTES")) {
             (Some(steps), _) => Length::Steps(steps),
             (None, Some(minutes)) => Length::Time(Duration::from_secs(60 * minutes)),
-            (None, None) => Length::Steps(40),
+            (None, None) => Length::Steps(30),
         };
         let seed = number("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
         Self { seed, length, plain_moves: number("SOAK_PLAIN_MOVES") == Some(1) }
