@@ -9,6 +9,7 @@
 //! next pass, or it was corrupt: then nothing is said under the name until the parts are gone.
 
 mod journal;
+mod log;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use self::journal::Journal;
+pub(super) use self::log::ChunkLog;
 use crate::{digest::Digest, protocol::ChunkHead};
 
 /// How long an old device keeps an incomplete module, at most: 300 s, and the minute until its next sweep.
@@ -39,6 +41,15 @@ pub(super) enum Parts {
     Sound(Option<Begun>),
     /// Parts of something that is not what its digest says.
     Corrupt,
+}
+
+/// How a plain pass begins.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    /// What its first chunks have to be, where some were said before and could not be verified.
+    pub(super) begun: Option<Begun>,
+    /// Where to note what is said before it is verified.
+    pub(super) log: Option<ChunkLog>,
 }
 
 /// The names that are held, and what for.
@@ -98,12 +109,11 @@ impl Holds {
         }
     }
 
-    /// A plain pass of `head` is about to begin; returns what its first chunks have to be, where some were said before.
-    /// Should the pass never be heard of again, it has left parts.
-    pub(super) fn begin(&mut self, head: &ChunkHead, now: Instant) -> Option<Begun> {
+    /// A plain pass of `head` is about to begin. Should it never be heard of again, it has left parts.
+    pub(super) fn begin(&mut self, head: &ChunkHead, now: Instant) -> Beginning {
         // There are no parts of what is a single chunk.
         if head.layout.total() == 1 {
-            return None;
+            return Beginning::default();
         }
         let before = self.by_name.remove(&head.app_name).filter(|hold| !hold.is_over(now));
         let begun = before.as_ref().and_then(|hold| hold.allowed.filter(|allowed| allowed.is(head))?.begun);
@@ -111,7 +121,8 @@ impl Holds {
         let hold = Hold { allowed: Some(allowed), until: Until::UnderWay(before.map(Box::new)) };
         self.by_name.insert(head.app_name.clone(), hold);
         self.write();
-        begun
+        let log = self.journal.as_ref().and_then(|journal| journal.log(&head.app_name));
+        Beginning { begun, log }
     }
 
     /// The plain pass of `app_name` that began last has said its last.
@@ -120,6 +131,9 @@ impl Holds {
         let Some(Hold { allowed, until: Until::UnderWay(before) }) = self.by_name.get(app_name).cloned() else {
             return;
         };
+        if let Some(journal) = &self.journal {
+            journal.end_log(app_name);
+        }
         let allowed = match parts {
             Parts::None => {
                 match before.filter(|before| !before.is_over(now)) {
@@ -145,7 +159,7 @@ impl Holds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Layout;
+    use crate::{digest::Hasher, protocol::Layout};
 
     fn head(module: &[u8], chunk_size: u32) -> ChunkHead {
         let layout = Layout::new(module.len() as u64, chunk_size).unwrap();
@@ -154,7 +168,7 @@ mod tests {
 
     /// A pass of `head` from now to now; returns what was expected of its first chunks.
     fn pass(holds: &mut Holds, head: &ChunkHead, parts: Parts) -> Option<Begun> {
-        let expected = holds.begin(head, Instant::now());
+        let expected = holds.begin(head, Instant::now()).begun;
         holds.end(&head.app_name, parts, Instant::now());
         expected
     }
@@ -227,9 +241,16 @@ mod tests {
         let begun = Begun { chunks: 2, digest: Digest::of(b"") };
         let mut holds = Holds::kept_in(&file);
         // Killed in the middle of this one.
-        holds.begin(&head(b"one", 1), Instant::now());
+        let beginning = holds.begin(&head(b"one", 1), Instant::now());
         assert_eq!(held(&Holds::kept_in(&file), b"two", 1), Some(HOLD));
         assert_eq!(held(&Holds::kept_in(&file), b"one", 1), None);
+        let mut hasher = Hasher::new();
+        for (chunks, digest) in (1..).zip([b"o", b"n"].map(|chunk| Digest::of(chunk))) {
+            beginning.log.as_ref().unwrap().note(&digest);
+            hasher.update(digest.as_bytes());
+            let said = Some(Begun { chunks, digest: hasher.clone().finish() });
+            assert_eq!(Holds::kept_in(&file).by_name["add"].allowed.unwrap().begun, said, "said before it was killed");
+        }
         holds.end("add", Parts::Sound(Some(begun)), Instant::now());
         let left = held(&Holds::kept_in(&file), b"two", 1).unwrap();
         assert!(left > HOLD / 2 && left <= HOLD, "{left:?}");

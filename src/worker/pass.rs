@@ -9,6 +9,7 @@ use super::{
     source::ChunkSource,
 };
 use crate::{
+    digest::Digest,
     protocol::{Complete, Format},
     registry::RegistryError,
 };
@@ -66,7 +67,7 @@ async fn feed(
         let mut source = source.telling(active.starving.clone());
         for index in 0..again {
             intake.until_stopped(pace.wait(head.layout.len_of(index))).await?;
-            intake.put(publisher, &mut source, formats, || active.seats.send_again()).await?;
+            intake.put(publisher, &mut source, formats, |_| active.seats.send_again()).await?;
         }
     }
     Ok(())
@@ -90,7 +91,14 @@ async fn first_round(
             return Err(SendError::Unlike { reference: publisher.plan.module.reference.clone() });
         }
         intake.until_stopped(pace.wait(layout.len_of(index))).await?;
-        intake.put(publisher, source, formats, || active.seats.send()).await?;
+        let log = active.log.as_ref().filter(|_| !source.is_checked()).cloned();
+        let on_its_way = |digest: &Digest| {
+            if let Some(log) = log {
+                log.note(digest);
+            }
+            active.seats.send();
+        };
+        intake.put(publisher, source, formats, on_its_way).await?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
+    digest::Digest,
     mqtt::{Ack, PublishError},
     protocol::{Format, layout::InvalidLayout},
     registry::{Reference, RegistryError},
@@ -148,7 +149,7 @@ impl Publisher {
     }
 
     async fn publish_chunk(&self, (chunk, share): Ready) -> Result<(u32, usize, bool), PublishError> {
-        let EncodedChunk { index, len, payloads } = chunk;
+        let EncodedChunk { index, len, payloads, .. } = chunk;
         let mut no_subscribers = true;
         for (format, payload) in payloads {
             let topic = match &self.audience {
@@ -192,7 +193,7 @@ impl Intake {
         publisher: &Publisher,
         source: &mut ChunkSource,
         formats: &[Format],
-        on_its_way: impl FnOnce(),
+        on_its_way: impl FnOnce(&Digest),
     ) -> Result<(), SendError> {
         let put = async {
             // Who has nothing to send yet must not hold what others could use.
@@ -201,7 +202,7 @@ impl Intake {
             let share = turn.await.ok_or(SendError::Stopped)?;
             let chunk = source.next(formats).await?;
             let place = self.chunks.reserve().await.map_err(|_| SendError::Stopped)?;
-            on_its_way();
+            on_its_way(&chunk.digest);
             place.send((chunk, share));
             Ok(())
         };

@@ -145,7 +145,7 @@ async fn feed(
                 intake.until_stopped(opening).await??
             }
         };
-        intake.put(publisher, &mut reading, &[format], || ()).await?;
+        intake.put(publisher, &mut reading, &[format], |_| ()).await?;
         (source, next) = (Some(reading), index + 1);
     }
     Ok(())

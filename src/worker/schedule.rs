@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    holds::{Begun, Holds, Parts},
+    holds::{Beginning, Begun, ChunkLog, Holds, Parts},
     progress::Source,
     seats::Seats,
     starving::Starving,
@@ -96,6 +96,8 @@ pub(super) struct Active {
     pub(super) seats: Seats,
     /// What its first chunks have to be, where some were said in plain before and could not be verified.
     pub(super) begun: Option<Begun>,
+    /// Where it notes what it says in plain before that is verified.
+    pub(super) log: Option<Arc<ChunkLog>>,
     /// Since when it waits for the registry: others may go on meanwhile.
     pub(super) starving: Starving,
     pub(super) stop: CancellationToken,
@@ -282,9 +284,11 @@ impl Schedule {
             return None;
         }
         let Waiting { ticket, .. } = self.waiting.remove(index)?;
-        let begun = if ticket.wish.is_plain() { self.holds.begin(&plan.head, now) } else { None };
+        let is_plain = ticket.wish.is_plain();
+        let Beginning { begun, log } = if is_plain { self.holds.begin(&plan.head, now) } else { Beginning::default() };
+        let log = log.map(Arc::new);
         let (seats, starving) = (Seats::default(), Starving::default());
-        let active = Active { ticket, plan, seats, begun, starving, stop: stop.child_token() };
+        let active = Active { ticket, plan, seats, begun, log, starving, stop: stop.child_token() };
         if active.ticket.wish.is_asked() {
             active.seats.join(&active.ticket.wish.asked);
         }

@@ -16,6 +16,8 @@ pub(super) struct EncodedChunk {
     pub(super) index: u32,
     /// The module's bytes in it.
     pub(super) len: usize,
+    /// Their digest.
+    pub(super) digest: Digest,
     pub(super) payloads: Vec<(Format, Bytes)>,
 }
 
@@ -136,9 +138,10 @@ impl ChunkSource {
             left -= piece.len();
             self.rest.advance(piece.len());
         }
-        self.check(index, hasher.finish()).await?;
+        let digest = hasher.finish();
+        self.check(index, digest).await?;
         let payloads = encoders.into_iter().map(|(format, encoder)| (format, encoder.finish())).collect();
-        Ok(EncodedChunk { index, len, payloads })
+        Ok(EncodedChunk { index, len, digest, payloads })
     }
 
     async fn check(&mut self, index: u32, digest: Digest) -> Result<(), RegistryError> {

@@ -227,13 +227,18 @@ proptest! {
     #[test]
     fn which_layer_is_chosen_does_not_depend_on_their_order(
         layers in prop::collection::vec(
-            select(vec![RAW_LAYER_TYPES[0], RAW_LAYER_TYPES[3], TAR, DOCKER_TAR, "text/plain", "a/b"]), 0..5,
+            // Of archives the last layer counts.
+            select(vec![RAW_LAYER_TYPES[0], RAW_LAYER_TYPES[3], "text/plain", "a/b"]), 0..5,
         ),
         turn in 0usize..5,
     ) {
         let mut turned = layers.clone();
         turned.rotate_left(turn.min(layers.len()));
-        let variant = |answer: Result<Layer, Unsupported>| answer.map_err(|why| std::mem::discriminant(&why));
-        prop_assert_eq!(variant(layer_of(&layers)), variant(layer_of(&turned)));
+        let chosen = |layers: &[&str]| match selected("application/vnd.oci.empty.v1+json", layers) {
+            Ok(Selected::Raw(layer)) => Ok(layer.digest),
+            Ok(Selected::Packed(packed)) => Ok(packed.layer.digest),
+            Err(why) => Err(std::mem::discriminant(&why)),
+        };
+        prop_assert_eq!(chosen(&layers), chosen(&turned));
     }
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     path::Path,
     sync::Arc,
+    time::SystemTime,
 };
 
 use tempfile::TempPath;
@@ -58,9 +59,12 @@ impl Partial {
     /// Where that fails, it can still be read: what is returned outlives its name.
     pub(in crate::registry) async fn keep(self, digest: Digest, size: u64) -> Kept {
         let Self { file, path, promise } = self;
+        let written = file.clone();
         let kept = Kept { file, size };
         let renaming = blocking(move || {
             let store = promise.store.clone();
+            // As precise as the times of use, which it is compared with.
+            let _ = written.set_modified(SystemTime::now());
             match path.persist(store.path(Name::Blob(digest))) {
                 Ok(()) => {
                     drop(promise);

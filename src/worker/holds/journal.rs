@@ -11,7 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Allowed, HOLD, Hold, Until};
+use super::{Allowed, Begun, ChunkLog, HOLD, Hold, Until};
+use crate::digest::Digest;
 
 /// The file.
 #[derive(Debug)]
@@ -44,9 +45,17 @@ impl Journal {
         let left = |entry: &Entry| entry.until.map_or(HOLD, |until| Duration::from_secs(until.saturating_sub(time)));
         let holds = entries.into_iter().map(|(app_name, entry)| {
             let until = Until::Over(now + left(&entry).min(HOLD));
-            (app_name, Hold { allowed: entry.allowed, until })
+            let said = if entry.until.is_none() { ChunkLog::read(&journal.log_of(&app_name)) } else { None };
+            let farther =
+                |said: &Begun, allowed: &Allowed| allowed.begun.is_none_or(|begun| begun.chunks < said.chunks);
+            let allowed = entry.allowed.map(|allowed| match said.filter(|said| farther(said, &allowed)) {
+                Some(said) => Allowed { begun: Some(said), ..allowed },
+                None => allowed,
+            });
+            (app_name, Hold { allowed, until })
         });
-        (journal, holds.collect())
+        let holds = holds.collect();
+        (journal, holds)
     }
 
     /// Writes down what is held. Where that cannot be done, it is lost if the worker is killed: no reason not to deliver.
@@ -65,6 +74,22 @@ impl Journal {
         if let Err(error) = self.replace(&entries) {
             tracing::warn!(file = %self.0.display(), %error, "cannot note which names old devices may keep parts of");
         }
+    }
+
+    /// A log of what a pass under that name says before it is verified.
+    pub(super) fn log(&self, app_name: &str) -> Option<ChunkLog> {
+        let file = self.log_of(app_name);
+        let created = ChunkLog::create(&file);
+        created.inspect_err(|error| tracing::warn!(file = %file.display(), %error, "cannot note what is said")).ok()
+    }
+
+    /// What was said is in the journal by now.
+    pub(super) fn end_log(&self, app_name: &str) {
+        let _ = std::fs::remove_file(self.log_of(app_name));
+    }
+
+    fn log_of(&self, app_name: &str) -> PathBuf {
+        self.0.with_extension(Digest::of(app_name.as_bytes()).hex())
     }
 
     fn replace(&self, entries: &HashMap<&String, Entry>) -> io::Result<()> {
