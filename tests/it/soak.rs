@@ -24,9 +24,6 @@
 //!
 //! `SOAK_SEED` repeats the choices of a run, as far as servers and clocks allow. `SOAK_STEPS` says how many steps it has,
 //! `SOAK_MINUTES` for how long they go on. A run that fails leaves its folder, with the worker's log.
-//!
-//! Tags that old devices ask for stay where they are, unless `SOAK_PLAIN_MOVES` is 1. These devices keep for minutes what
-//! they have heard of a module, and here they lose much of it on links and in brokers that break, unknown to the worker.
 
 mod director;
 mod faults;
@@ -53,8 +50,6 @@ enum Length {
 struct Settings {
     seed: u64,
     length: Length,
-    /// Whether tags that old devices ask for move, too.
-    plain_moves: bool,
 }
 
 impl Settings {
@@ -70,7 +65,7 @@ impl Settings {
             (None, None) => Length::Steps(30),
         };
         let seed = number("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
-        Self { seed, length, plain_moves: number("SOAK_PLAIN_MOVES") == Some(1) }
+        Self { seed, length }
     }
 }
 

@@ -289,14 +289,12 @@ impl Director {
     }
 
     fn start_worker(&mut self) {
-        let with_cache = self.random.bool();
         self.figures.count("workers started");
-        self.floor.start_worker(with_cache);
+        self.floor.start_worker();
     }
 
     async fn push(&mut self) {
-        let is_plain = self.settings.plain_moves && self.random.u8(..10) == 0;
-        let kind = if is_plain { Kind::Plain } else { Kind::Moving };
+        let kind = if self.random.u8(..10) == 0 { Kind::Plain } else { Kind::Moving };
         let names = self.floor.ledger.names(&[kind]);
         let name = names[self.random.usize(..names.len())].to_owned();
         self.floor.push(&name, &mut self.random).await;

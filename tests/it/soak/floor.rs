@@ -94,8 +94,8 @@ impl Floor {
         self.ledger.pushed(name, digest, size);
     }
 
-    /// Starts the worker, where none runs; with its cache, or without.
-    pub fn start_worker(&mut self, with_cache: bool) {
+    /// Starts the worker, where none runs. It has a cache: what it must know after it was killed is kept there.
+    pub fn start_worker(&mut self) {
         if self.worker.is_some() {
             return;
         }
@@ -103,7 +103,7 @@ impl Floor {
             (format!("mqtt://{}", self.to_broker.host), format!("http://{}", self.to_registry.host));
         let cache = self.folder.join("cache").display().to_string();
         let chunk = CHUNK.to_string();
-        let mut variables = vec![
+        let variables = [
             ("PROXY_MQTT_ADDRESS", broker.as_str()),
             ("PROXY_REGISTRY_URL", &registry),
             ("PROXY_CHANNEL_ID", "soak"),
@@ -111,10 +111,8 @@ impl Floor {
             ("PROXY_CHUNK_SIZE", &chunk),
             ("PROXY_MQTT_TIMEOUT", "5s"),
             ("PROXY_LOG_LEVEL", "debug"),
+            ("PROXY_CACHE_DIR", &cache),
         ];
-        if with_cache {
-            variables.push(("PROXY_CACHE_DIR", &cache));
-        }
         let child = worker(&variables).stderr(Stdio::from(self.log())).spawn().unwrap();
         self.worker = Some(child);
     }
