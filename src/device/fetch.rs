@@ -176,7 +176,9 @@ impl<F: FnMut(Event) + Send> Driver<F> {
         let unheard = match acknowledged {
             Ok(ack) => ack.no_subscribers,
             // It passes, as a silence does.
-            Err(PublishError::QuotaExceeded) => true,
+            Err(
+                PublishError::QuotaExceeded | PublishError::SeemsDenied { .. } | PublishError::SeemsTooLarge { .. },
+            ) => true,
             Err(error) => return Err(FetchError::Request(error)),
         };
         self.gathering.asked(Instant::now());

@@ -16,6 +16,7 @@ use super::{
     options::MqttOptions,
     shared::{Gate, Shared, Ticket, Way},
     state::ConnectionState,
+    suspects::CONTROL,
 };
 
 /// Messages that wait for the application before the connection waits too.
@@ -87,6 +88,16 @@ impl Client {
             let way = way_out(&mut gate).await?;
             let size = self.check_size(&publish, &way)?;
             self.shared.suspects().admit(&publish.topic, size, Instant::now())?;
+            if ticket.is_on_trial() {
+                // Nothing else is sent meanwhile: it is our turn.
+                tokio::select! {
+                    _ = gate.changed() => {
+                        ticket.acquit();
+                        continue;
+                    }
+                    () = tokio::time::sleep(CONTROL) => {}
+                }
+            }
             let alone = ticket.send(size);
             let outcome = match way.outlet.publish(&publish).await {
                 Ok(receipt) => {

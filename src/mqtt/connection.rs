@@ -130,7 +130,8 @@ impl Connection {
         self.shared.turn_gate(Gate::Shut);
         self.choice.learn(if course.stood.is_some() { Verdict::Spoken } else { course.fault.verdict() });
         let blamed = course.stood.is_some() && course.fault.may_be_an_answer();
-        let judgement = self.shared.suspects().lost(blamed, Instant::now());
+        let speaks = link.version() == Version::V5 && !matches!(course.fault, Fault::Forbidden(_));
+        let judgement = self.shared.suspects().lost(blamed, speaks, Instant::now());
         // Whoever is sent alone, or never again, must not be in what the link sends by itself.
         if course.fault.spares_link() && judgement == Judgement::Innocent {
             self.link = Some(link);

@@ -124,6 +124,18 @@ impl<'a> Ticket<'a> {
         suspects.isolates()
     }
 
+    /// Whether the connection has to stand for a while before it is sent again.
+    pub fn is_on_trial(&self) -> bool {
+        self.id.is_some_and(|id| self.shared.suspects().is_on_trial(id))
+    }
+
+    /// The connection has been lost without it.
+    pub fn acquit(&self) {
+        if let Some(id) = self.id {
+            self.shared.suspects().acquit(id);
+        }
+    }
+
     /// The broker has answered.
     pub fn answered(&mut self) {
         self.sent = false;

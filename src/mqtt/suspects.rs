@@ -1,14 +1,15 @@
 //! What the broker may be hanging up on.
 //!
 //! MQTT 3.1.1 has no words for "too large" and "not allowed": a broker closes the connection, and the message, sent again on
-//! the next one, closes that too. MQTT 5 has the words, and not every broker says them. But connections are lost for other
-//! reasons as well, so a message has to be convicted:
+//! the next one, closes that too. MQTT 5 has the words; that something is not allowed, every broker says there. But
+//! connections are lost for other reasons as well, so a message has to be convicted:
 //!
 //! - Only a *suspect* can be: a packet larger than any that the broker has taken, or one to a topic on which it has taken
 //!   none; a message that was there at ten losses loses that protection.
 //! - A suspect that was unacknowledged at two losses is *isolated*: from then on one message at a time is in flight, so
 //!   that nobody is convicted for another's doing.
-//! - A third loss, with nothing but the suspect in flight, convicts it; a small one the second.
+//! - Before it is sent again the connection has to stand without it for a while ([`CONTROL`]); one that does not acquits it.
+//! - A third loss, with nothing but the suspect in flight, convicts it.
 //!
 //! A conviction holds for a while, twice as long each time. Then one such message is let through, alone: the broker's limit
 //! may be another by now.
@@ -33,8 +34,11 @@ const SMALL: usize = 4 * 1024;
 /// From so many losses on a suspect is in flight alone.
 const ISOLATED: u32 = 2;
 
-/// So many losses convict a suspect; [`ISOLATED`] where it is small, and acknowledged at once or never.
+/// So many losses convict a suspect.
 const CONVICTED: u32 = 3;
+
+/// So long a connection has to stand before a suspect is sent on it: links that come and go convict nobody.
+pub(super) const CONTROL: Duration = Duration::from_secs(2);
 
 /// After so many losses it counts for nothing that the broker has taken the like before: its limits may have changed.
 const STUBBORN: u32 = 10;
@@ -97,6 +101,8 @@ pub(super) struct Suspects {
     written_least: usize,
     too_large: Option<Conviction<usize>>,
     denied: VecDeque<Conviction<String>>,
+    /// The broker would have said that something was not allowed.
+    speaks: bool,
 }
 
 impl Suspects {
@@ -173,14 +179,28 @@ impl Suspects {
         self.too_large.take_if(|conviction| conviction.of <= size);
     }
 
+    /// Whether the connection has to stand for a while before this is sent again.
+    pub fn is_on_trial(&self, id: Id) -> bool {
+        self.open.get(&id).is_some_and(|open| open.losses >= ISOLATED)
+    }
+
+    /// The connection has been lost without it.
+    pub fn acquit(&mut self, id: Id) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.losses = 0;
+        }
+    }
+
     /// Whether only one message at a time may be in flight.
     pub fn isolates(&self) -> bool {
         let probes = |open: &Open| self.is_too_large(open.size).is_some() || self.is_denied(&open.topic).is_some();
         self.open.values().any(|open| (open.losses >= ISOLATED && self.suspects(open)) || (open.sent && probes(open)))
     }
 
-    /// The connection has ended; `blamed` where the broker may have closed it because of what it was sent.
-    pub fn lost(&mut self, blamed: bool, now: Instant) -> Judgement {
+    /// The connection has ended; `blamed` where the broker may have closed it because of what it was sent. A broker that
+    /// `speaks` would have said that it was not allowed: it speaks MQTT 5, and has not.
+    pub fn lost(&mut self, blamed: bool, speaks: bool, now: Instant) -> Judgement {
+        self.speaks = speaks;
         let written = std::mem::take(&mut self.written);
         self.pinged = 0;
         self.open.values_mut().for_each(|open| open.after = 0);
@@ -224,17 +244,12 @@ impl Suspects {
 
     fn suspects(&self, open: &Open) -> bool {
         let larger = open.size > self.taken.max(SMALL);
-        larger || open.losses >= STUBBORN || !self.allowed.contains(&open.topic)
+        larger || open.losses >= STUBBORN || (!self.speaks && !self.allowed.contains(&open.topic))
     }
 
     fn is_convicted(&self, open: &Open) -> bool {
-        let needed = if self.is_too_large(open.size).is_some() || self.is_denied(&open.topic).is_some() {
-            1
-        } else if open.size > SMALL {
-            CONVICTED
-        } else {
-            ISOLATED
-        };
+        let needed =
+            if self.is_too_large(open.size).is_some() || self.is_denied(&open.topic).is_some() { 1 } else { CONVICTED };
         open.losses >= needed && self.suspects(open)
     }
 

@@ -77,17 +77,15 @@ impl Link {
         self.mqtt.publish(Publish { topic: topic.to_owned(), payload, qos: self.qos, properties }).await
     }
 
-    /// Says something about a module; notices are small and always acknowledged. Where the broker denies a topic, nothing is
-    /// said there any more.
+    /// Says something about a module; notices are small and always acknowledged. A broker that denies a topic costs
+    /// nothing but the attempt; one that hangs up instead is left alone for a while, ever longer, by the connection.
     pub(super) async fn publish_notice(&self, topic: &str, payload: Vec<u8>) {
-        if self.tracker.is_denied(topic) {
-            return;
-        }
         match self.mqtt.publish(Publish::new(topic, payload, Qos::AtLeastOnce)).await {
-            Ok(_) | Err(PublishError::Closed) => {}
+            Ok(_) => self.tracker.allowed(topic),
+            Err(PublishError::Closed) => {}
             Err(error @ (PublishError::NotAuthorized { .. } | PublishError::SeemsDenied { .. })) => {
                 if self.tracker.denied(topic) {
-                    tracing::warn!(%error, topic, "no notices are published there until the configuration changes");
+                    tracing::warn!(%error, topic, "notices do not get through there: allow the worker to publish them");
                 }
             }
             Err(error) => tracing::warn!(%error, topic, "a notice could not be published"),

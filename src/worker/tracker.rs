@@ -164,9 +164,9 @@ impl Tracker {
         }
     }
 
-    /// Whether the broker has denied notices on `topic`.
-    pub(super) fn is_denied(&self, topic: &str) -> bool {
-        self.progress.borrow().denied_notices.contains(topic)
+    /// The broker takes notices on `topic`.
+    pub(super) fn allowed(&self, topic: &str) {
+        self.progress.send_if_modified(|progress| progress.denied_notices.remove(topic));
     }
 
     /// The broker denies notices on `topic`; says whether that is news.

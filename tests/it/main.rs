@@ -9,6 +9,7 @@ mod admission;
 mod brokers;
 mod controller;
 mod device;
+mod documents;
 mod examples;
 mod flood;
 mod lab;

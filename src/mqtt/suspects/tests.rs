@@ -32,7 +32,7 @@ impl Channel {
 
     /// Loses the connection; what was in flight is sent again, one at a time where there is doubt.
     fn loses(&mut self) -> Judgement {
-        self.0.lost(true, Instant::now())
+        self.0.lost(true, false, Instant::now())
     }
 
     fn admits(&self, topic: &str, size: usize) -> bool {
@@ -80,7 +80,7 @@ fn a_loss_for_another_reason_counts_for_nothing() {
     let mut channel = Channel::default();
     channel.sends("chunk", CHUNK);
     for _ in 0..100 {
-        assert_eq!(channel.0.lost(false, Instant::now()), Innocent);
+        assert_eq!(channel.0.lost(false, false, Instant::now()), Innocent);
     }
 }
 
@@ -103,14 +103,41 @@ fn nobody_is_convicted_for_anothers_doing() {
 }
 
 #[test]
-fn a_small_message_alone_is_convicted_by_its_topic_at_the_second_loss() {
+fn a_small_message_alone_is_convicted_by_its_topic() {
     let mut channel = Channel::default();
     let chunk = channel.sends("chunk", CHUNK);
     channel.takes(chunk);
-    channel.sends("error", 200);
-    assert_eq!((channel.loses(), channel.loses()), (Innocent, Denied("error".into())));
+    let id = channel.sends("error", 200);
+    assert_eq!((channel.loses(), channel.loses()), (Innocent, Doubt));
+    channel.0.send(id, 200);
+    assert_eq!(channel.loses(), Denied("error".into()));
     assert_eq!(channel.0.admit("error", 1, Instant::now()), Err(PublishError::SeemsDenied { topic: "error".into() }));
     assert!(channel.admits("chunk", CHUNK));
+}
+
+#[test]
+fn a_broker_that_would_say_what_is_not_allowed_has_to_hang_up_very_often_to_convict_a_topic() {
+    let mut channel = Channel::default();
+    let id = channel.sends("error", 200);
+    for _ in 1..STUBBORN {
+        channel.0.send(id, 200);
+        assert_eq!(channel.0.lost(true, true, Instant::now()), Innocent);
+    }
+    channel.0.send(id, 200);
+    assert_eq!(channel.0.lost(true, true, Instant::now()), Denied("error".into()));
+}
+
+#[test]
+fn a_suspect_is_acquitted_by_a_connection_that_is_lost_without_it() {
+    let mut channel = Channel::default();
+    let id = channel.sends("chunk", CHUNK);
+    for _ in 0..10 {
+        assert_eq!((channel.loses(), channel.loses()), (Innocent, Doubt));
+        assert!(channel.0.is_on_trial(id));
+        channel.0.acquit(id);
+        assert!(!channel.0.is_on_trial(id));
+        channel.0.send(id, CHUNK);
+    }
 }
 
 #[test]
@@ -150,7 +177,9 @@ async fn a_conviction_is_put_to_the_test_ever_later_and_one_loss_renews_it() {
 async fn a_topic_that_is_allowed_again_is_found_out() {
     let mut channel = Channel::trusted();
     let id = channel.sends("complete", 200);
-    assert_eq!((channel.loses(), channel.loses()), (Innocent, Denied("complete".into())));
+    assert_eq!((channel.loses(), channel.loses()), (Innocent, Doubt));
+    channel.0.send(id, 200);
+    assert_eq!(channel.loses(), Denied("complete".into()));
     tokio::time::advance(Duration::from_secs(2)).await;
     channel.0.send(id, 200);
     channel.takes(id);
