@@ -1,6 +1,6 @@
 //! The other end: gathers chunks, asks again for what is missing, verifies.
 //!
-//! [`fetch`] brings one module into one file, in the full dialect of the [protocol](crate::protocol), and says on the
+//! [`fetch()`] brings one module into one file, in the full dialect of the [protocol](crate::protocol), and says on the
 //! way what happens ([`Event`]). It knows nothing of terminals, and nothing of what runs at the other end.
 //!
 //! ```text

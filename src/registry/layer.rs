@@ -45,7 +45,7 @@ pub(super) enum Compression {
 #[derive(Debug, Clone)]
 pub(super) struct Search {
     pub(super) compression: Compression,
-    /// The file that the image would run, as [`entrypoint`] reads it.
+    /// The file that the image would run, as [`entrypoint()`] reads it.
     pub(super) entrypoint: Option<Vec<u8>>,
     /// The largest module, in bytes.
     pub(super) max_module_size: u64,
@@ -104,7 +104,7 @@ pub(super) enum UnpackError {
     Stopped,
 }
 
-/// Finds the module in a layer, whose bytes should come through [`checked`], and reads the layer to its end: only there does gzip say whether all came out as it went in.
+/// Finds the module in a layer, whose bytes should come through [`checked()`], and reads the layer to its end: only there does gzip say whether all came out as it went in.
 ///
 /// Ends soon after `stop` is cancelled.
 pub(super) fn find(layer: impl Read, search: &Search, stop: &CancellationToken) -> Result<Found, UnpackError> {

@@ -10,6 +10,7 @@ cd "$lab/../.."
 set -x
 cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
+RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
 cargo deny --locked check --hide-inclusion-graph bans licenses sources
 if cargo deny --locked fetch db; then
   cargo deny --locked check --hide-inclusion-graph advisories
