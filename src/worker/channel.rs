@@ -94,7 +94,7 @@ pub(super) struct Legacy {
 
 /// A task that has ended.
 enum Ended {
-    Look(Result<Plan, SendError>),
+    Look(Result<Plan, SendError>, Duration),
     Pass(Result<(), SendError>, Parts, Duration),
     Pull(Pull, Result<(), PullError>),
 }
@@ -295,8 +295,9 @@ impl Channel {
         self.link.tracker.resolving(&reference, &app_name);
         let (link, stop) = (self.link.clone(), self.stop.clone());
         let task = async move {
+            let began = Instant::now();
             let looked = stop.run_until_cancelled(look(&link, &reference, &app_name)).await;
-            Ended::Look(looked.unwrap_or(Err(SendError::Stopped)))
+            Ended::Look(looked.unwrap_or(Err(SendError::Stopped)), began.elapsed())
         };
         let id = self.tasks.spawn(task.in_current_span()).id();
         self.looks.insert(id, ticket);

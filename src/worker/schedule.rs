@@ -29,7 +29,7 @@ use crate::{
 /// Passes under way at once: those with the least left. Others that have begun rest between two chunks.
 const MAX_ACTIVE: usize = 4;
 
-/// Passes that have begun, those that rest among them.
+/// Passes that have begun, those that rest among them; of one registry at most half as many.
 const MAX_BEGUN: usize = 16;
 
 /// References that one registry is asked about at once, so that one that does not answer holds up nobody else.
@@ -301,7 +301,9 @@ impl Schedule {
             self.waiting.iter().enumerate().filter_map(|(index, waiting)| {
                 let plan = waiting.plan()?;
                 let held = held_until(&self.holds, waiting, now).is_some();
-                (!held && self.may_begin(&waiting.ticket.wish)).then_some((
+                let host = waiting.ticket.wish.reference.host();
+                let of_host = self.active.iter().filter(|active| active.ticket.wish.reference.host() == host).count();
+                (!held && of_host < MAX_BEGUN / 2 && self.may_begin(&waiting.ticket.wish)).then_some((
                     index,
                     plan.module.size,
                     waiting.ticket.since,

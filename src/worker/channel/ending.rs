@@ -29,9 +29,9 @@ impl Channel {
     /// A task has ended; returns what a device asked for and did not get, for our own doing.
     pub(super) fn ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) -> Option<Wish> {
         match ended {
-            Ok((id, Ended::Look(looked))) => {
+            Ok((id, Ended::Look(looked, took))) => {
                 let ticket = self.looks.remove(&id)?;
-                self.looked(&ticket, looked);
+                self.looked(&ticket, looked, took);
                 None
             }
             Ok((id, Ended::Pass(sent, parts, took))) => {
@@ -52,7 +52,7 @@ impl Channel {
     }
 
     /// The registry has said what a wish means, or has not.
-    fn looked(&mut self, ticket: &Ticket, looked: Result<Plan, SendError>) {
+    fn looked(&mut self, ticket: &Ticket, looked: Result<Plan, SendError>, took: Duration) {
         let tracker = &self.link.tracker;
         // A device must not be able to unsettle the channel by what it asks for: that is said of the artifact alone.
         match &looked {
@@ -74,7 +74,7 @@ impl Channel {
                 if let Some(ticket) = self.schedule.take(ticket.id)
                     && let Some(failure) = error.failure()
                 {
-                    self.failed(&ticket, &failure, MIN_REST, ticket.wish.is_asked());
+                    self.failed(&ticket, &failure, took.max(MIN_REST), ticket.wish.is_asked());
                 }
             }
         }

@@ -387,3 +387,21 @@ async fn what_would_be_cut_otherwise_by_now_is_looked_at_anew() {
     assert!(begin_found(&mut schedule).is_none());
     assert!(begin(&mut schedule).is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_registry_that_stalls_does_not_take_all_places() {
+    let mut schedule = Schedule::default();
+    let mut stalls = Vec::new();
+    for i in 0..MAX_BEGUN / 2 {
+        ask_for(&mut schedule, &format!("stalled{i}"), 10);
+        let pass = begin_found(&mut schedule).unwrap();
+        let mut stall = Box::pin(async move { pass.starving.during(std::future::pending::<()>()).await });
+        assert!((&mut stall).now_or_never().is_none());
+        stalls.push(stall);
+        tokio::time::advance(STARVING).await;
+    }
+    ask_for(&mut schedule, "stalled", 10);
+    assert!(begin_found(&mut schedule).is_none());
+    ask_for(&mut schedule, "elsewhere.example/other", 10);
+    assert!(begin_found(&mut schedule).is_some());
+}
