@@ -89,7 +89,8 @@ impl Worker {
         self.progress.clone()
     }
 
-    /// Finishes the chunks in flight, ends or keeps the MQTT session, and ends, within 5 s.
+    /// Finishes the chunks in flight, ends or keeps the MQTT session, and ends, within 5 s, or 10 s where another configuration
+    /// is being taken up just then.
     pub async fn stop(self, end: SessionEnd) {
         let _ = self.stop.send(end);
         if let Err(error) = self.task.await {
