@@ -29,10 +29,11 @@ use super::{
     publisher::SendError,
     pull::{Pull, PullError, Pulls},
     receipts::Receipts,
-    schedule::{Active, Plan, Schedule, Ticket, Wish},
+    schedule::Schedule,
     slots::Slots,
     tracker::Tracker,
     turns::Turns,
+    wish::{Active, Plan, Ticket, Wish},
 };
 use crate::{
     mqtt::{self, ConfigError, ConnectionState, Message, MqttOptions, Qos, Session, SessionEnd},

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{link::Link, publisher::SendError, schedule::Plan};
+use super::{link::Link, publisher::SendError, wish::Plan};
 use crate::{
     protocol::{ChunkHead, Layout, layout::InvalidLayout},
     registry::Reference,

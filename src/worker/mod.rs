@@ -7,7 +7,7 @@
 //!
 //! - `supervisor`: opens the channel, and opens it anew when another connection is needed;
 //! - `channel`: the one task that decides: hears requests, begins passes, says why not;
-//! - `schedule`, `holds`, `declared`, `pull`: what goes next, pure but for the clock;
+//! - `wish`, `schedule`, `holds`, `declared`, `pull`: what goes next, pure but for the clock;
 //! - `look`: what a reference means, and how that is cut (`cut`);
 //! - `pass`, `publisher`, `source`, `known`: a module on its way from the registry to the broker's acknowledgement, chunk by
 //!   chunk, within one budget for all (`turns`);
@@ -37,6 +37,7 @@ mod starving;
 mod supervisor;
 mod tracker;
 mod turns;
+mod wish;
 
 use tokio::{
     sync::{oneshot, watch},

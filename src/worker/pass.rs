@@ -5,8 +5,8 @@ use super::{
     link::Link,
     pace::Pace,
     publisher::{Audience, Intake, Publisher, SendError},
-    schedule::Active,
     source::ChunkSource,
+    wish::Active,
 };
 use crate::{
     digest::Digest,

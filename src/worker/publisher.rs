@@ -11,9 +11,9 @@ use super::{
     cut::PacketsTooSmall,
     link::Link,
     progress::{Failure, FailureReason},
-    schedule::{Active, Plan},
     source::{ChunkSource, EncodedChunk},
     turns::{Claim, Share},
+    wish::{Active, Plan},
 };
 use crate::{
     backoff::Backoff,

@@ -14,8 +14,8 @@ use super::{
     link::Link,
     look::look,
     publisher::{Audience, Intake, Publisher, SendError},
-    schedule::Plan,
     source::ChunkSource,
+    wish::Plan,
 };
 use crate::{
     digest::Digest,

@@ -15,16 +15,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    holds::{Beginning, Begun, ChunkLog, Holds, Parts},
+    holds::{Beginning, Holds, Parts},
     progress::Source,
     seats::Seats,
     starving::Starving,
     turns::AGED,
+    wish::{Active, PassId, Plan, Ticket, Wish},
 };
-use crate::{
-    protocol::{ChunkHead, Format},
-    registry::{Module, Reference},
-};
+use crate::protocol::{ChunkHead, Format};
 
 /// Passes under way at once: those with the least left. Others that have begun rest between two chunks.
 const MAX_ACTIVE: usize = 4;
@@ -44,18 +42,6 @@ const FRESH: Duration = Duration::from_secs(10);
 /// The longest rest between two passes of the same.
 const MAX_REST: Duration = Duration::from_secs(20);
 
-/// A module that somebody wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wish {
-    /// The reference as it was written.
-    pub(super) app_name: String,
-    pub(super) reference: Reference,
-    pub(super) formats: Vec<Format>,
-    pub(super) source: Source,
-    /// Those of the formats in which devices want it, whoever declared it.
-    pub(super) asked: Vec<Format>,
-}
-
 /// What becomes of a wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
@@ -67,40 +53,6 @@ pub(super) enum Admission {
     Held,
     /// Too much is waiting.
     Busy,
-}
-
-/// The number of a wish, and of the pass that it becomes: no two are the same.
-pub(super) type PassId = u64;
-
-/// A wish that was taken in.
-#[derive(Debug, Clone)]
-pub(super) struct Ticket {
-    pub(super) id: PassId,
-    pub(super) wish: Wish,
-    /// When it was first asked for.
-    pub(super) since: Instant,
-}
-
-/// What a pass will send.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) module: Module,
-    pub(super) head: Arc<ChunkHead>,
-}
-
-/// A pass under way.
-#[derive(Debug, Clone)]
-pub(super) struct Active {
-    pub(super) ticket: Ticket,
-    pub(super) plan: Arc<Plan>,
-    pub(super) seats: Seats,
-    /// What its first chunks have to be, where some were said in plain before and could not be verified.
-    pub(super) begun: Option<Begun>,
-    /// Where it notes what it says in plain before that is verified.
-    pub(super) log: Option<Arc<ChunkLog>>,
-    /// Since when it waits for the registry: others may go on meanwhile.
-    pub(super) starving: Starving,
-    pub(super) stop: CancellationToken,
 }
 
 /// A wish that waits for its turn.
@@ -127,44 +79,6 @@ pub(super) struct Schedule {
     /// Until when a module that was sent is not sent again because somebody asks.
     resting: HashMap<(String, Format), Instant>,
     holds: Holds,
-}
-
-impl Wish {
-    /// Whether a pass for `self` serves `other` too.
-    fn serves(&self, other: &Self) -> bool {
-        self.app_name == other.app_name && other.formats.iter().all(|format| self.formats.contains(format))
-    }
-
-    /// Whether both would say the same on the same topic.
-    fn overlaps(&self, other: &Self) -> bool {
-        self.app_name == other.app_name && self.formats.iter().any(|format| other.formats.contains(format))
-    }
-
-    fn is_plain(&self) -> bool {
-        self.formats.contains(&Format::Plain)
-    }
-
-    /// A device wants it.
-    pub(super) fn is_asked(&self) -> bool {
-        !self.asked.is_empty()
-    }
-
-    /// Only what devices asked for is left of it.
-    pub(super) fn narrow(&mut self) {
-        self.source = Source::Requested;
-        self.formats.clone_from(&self.asked);
-    }
-}
-
-impl Active {
-    fn is_starving(&self, now: Instant) -> bool {
-        self.starving.at().is_some_and(|at| at <= now)
-    }
-
-    /// Bytes that it has still to send.
-    pub(super) fn left(&self) -> u64 {
-        self.seats.left(&self.plan.head.layout)
-    }
 }
 
 impl Waiting {

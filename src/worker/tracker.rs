@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals},
-    schedule::{PassId, Ticket},
+    wish::{PassId, Ticket},
 };
 use crate::{
     digest::Digest,

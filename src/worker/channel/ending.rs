@@ -14,7 +14,7 @@ use super::{
         progress::{Failure, FailureReason, Source},
         publisher::SendError,
         pull::{Pull, PullError},
-        schedule::{Active, Plan, Ticket, Wish},
+        wish::{Active, Plan, Ticket, Wish},
     },
     Channel, Ended,
     hearing::HELD,

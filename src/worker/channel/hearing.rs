@@ -4,12 +4,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{
-    super::{
-        notices::notice,
-        progress::Source,
-        pull::Pull,
-        schedule::{Admission, Wish},
-    },
+    super::{notices::notice, progress::Source, pull::Pull, schedule::Admission, wish::Wish},
     Channel,
 };
 use crate::{

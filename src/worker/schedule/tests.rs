@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     digest::Digest,
     protocol::Layout,
-    registry,
+    registry::{Module, Origin, Reference},
     worker::{holds::HOLD, starving::STARVING},
 };
 
@@ -39,8 +39,7 @@ fn plan(wish: &Wish, size: u64, digest: Digest) -> Plan {
     let Wish { app_name, reference, .. } = wish.clone();
     let layout = Layout::new(size, CHUNK).unwrap();
     let media_type = "application/wasm".to_owned();
-    let module =
-        Module { reference, manifest_digest: digest, digest, size, media_type, origin: registry::Origin::default() };
+    let module = Module { reference, manifest_digest: digest, digest, size, media_type, origin: Origin::default() };
     Plan { module, head: Arc::new(ChunkHead { app_name, digest, layout }) }
 }
 

@@ -95,6 +95,12 @@ impl Channel {
         self.config.artifacts.last_mut().unwrap()
     }
 
+    /// Takes modules from another registry, over plain HTTP: a proxy before the channel's own, or one that is no real one.
+    pub fn take_from(&mut self, host: &str) {
+        self.config.registry.host = host.to_owned();
+        self.config.requests = Some(AllowList::anything_under(host).unwrap());
+    }
+
     pub fn reference(&self, app_name: &str) -> Reference {
         Reference::parse(app_name, &self.registry.host()).unwrap()
     }

@@ -7,7 +7,6 @@ use wasmproxy::{
     digest::Digest,
     protocol::{Chunk, ErrorCode},
     registry::Reference,
-    worker::AllowList,
 };
 
 use super::{
@@ -20,8 +19,7 @@ use crate::{lab::FaultProxy, modules::module};
 async fn after_a_plain_pass_that_went_round_old_devices_wait_for_another_module_and_others_do_not() {
     let mut channel = Channel::start().await;
     let proxy = FaultProxy::to(&channel.registry.host()).await;
-    channel.config.registry.host.clone_from(&proxy.host);
-    channel.config.requests = Some(AllowList::anything_under(&proxy.host).unwrap());
+    channel.take_from(&proxy.host);
     let worker = channel.worker();
     until_listening(&worker).await;
     let mut listener = channel.listen().await;
@@ -61,8 +59,7 @@ async fn what_was_sent_before_it_could_be_verified_must_be_the_same_again_or_is_
     let mut channel = Channel::start().await;
     let bytes = module(20 * CHUNK);
     let registry = Gated::start(bytes.clone()).await;
-    channel.config.registry.host.clone_from(&registry.host);
-    channel.config.requests = Some(AllowList::anything_under(&registry.host).unwrap());
+    channel.take_from(&registry.host);
     let worker = channel.worker();
     until_listening(&worker).await;
     let mut listener = channel.listen().await;
@@ -96,8 +93,7 @@ async fn completes_what_is_corrupt(between: Value, heard: usize) -> bool {
     let mut channel = Channel::start().await;
     let bytes = module(20 * CHUNK);
     let registry = Gated::start(bytes.clone()).await;
-    channel.config.registry.host.clone_from(&registry.host);
-    channel.config.requests = Some(AllowList::anything_under(&registry.host).unwrap());
+    channel.take_from(&registry.host);
     let worker = channel.worker();
     until_listening(&worker).await;
     let mut listener = channel.listen().await;
@@ -168,8 +164,7 @@ async fn a_pull_in_between_does_not_let_an_old_device_complete_what_is_corrupt()
 async fn an_old_device_that_came_in_the_middle_of_a_pass_does_not_mix_it_with_the_next_module() {
     let mut channel = Channel::start().await;
     let proxy = FaultProxy::to(&channel.registry.host()).await;
-    channel.config.registry.host.clone_from(&proxy.host);
-    channel.config.requests = Some(AllowList::anything_under(&proxy.host).unwrap());
+    channel.take_from(&proxy.host);
     let worker = channel.worker();
     until_listening(&worker).await;
     let listener = channel.listen().await;

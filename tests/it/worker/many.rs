@@ -9,7 +9,7 @@ use wasmproxy::{
     digest::Digest,
     mqtt::{Client, MqttOptions, Publish, Qos, connect},
     protocol::{Chunk, ErrorCode},
-    worker::{AllowList, Phase},
+    worker::Phase,
 };
 
 use super::{
@@ -97,8 +97,7 @@ async fn a_device_that_hears_busy_asks_again_and_is_served() {
 async fn a_slow_registry_does_not_have_more_than_four_passes_share_it() {
     let mut channel = Channel::start().await;
     let proxy = FaultProxy::to(&channel.registry.host()).await;
-    channel.config.registry.host.clone_from(&proxy.host);
-    channel.config.requests = Some(AllowList::anything_under(&proxy.host).unwrap());
+    channel.take_from(&proxy.host);
     let worker = channel.worker();
     until_listening(&worker).await;
     for index in 0..12 {
