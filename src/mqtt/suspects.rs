@@ -94,7 +94,7 @@ pub(super) struct Suspects {
     entered: Id,
     /// The largest packet that the broker has taken.
     taken: usize,
-    /// Topics on which it has taken something, those first that were new first.
+    /// Topics on which it has taken something, the least recently used first.
     allowed: VecDeque<String>,
     /// At QoS 0, on this connection.
     written: Written,
@@ -158,9 +158,8 @@ impl Suspects {
         let Some(Open { topic, size, after, .. }) = self.open.get(&id) else { return };
         let (topic, size) = (topic.clone(), *size.max(after));
         self.denied.retain(|conviction| conviction.of != topic);
-        if !self.allowed.contains(&topic) {
-            push_bounded(&mut self.allowed, topic);
-        }
+        self.allowed.retain(|allowed| *allowed != topic);
+        push_bounded(&mut self.allowed, topic);
         self.took(size);
     }
 

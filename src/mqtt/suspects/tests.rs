@@ -320,6 +320,22 @@ fn at_qos_0_losses_that_another_is_convicted_for_count_for_nothing() {
 }
 
 #[test]
+fn a_topic_in_use_is_not_forgotten_for_new_ones() {
+    let mut channel = Channel::default();
+    for number in 0..MAX_TOPICS * 2 {
+        for topic in ["chunk", &number.to_string()] {
+            let id = channel.sends(topic, 200);
+            channel.takes(id);
+        }
+    }
+    let id = channel.sends("chunk", 200);
+    for _ in 1..STUBBORN {
+        assert_eq!(channel.loses(), Innocent);
+        channel.0.send(id, 200);
+    }
+}
+
+#[test]
 fn topics_are_remembered_within_a_bound() {
     let mut channel = Channel::default();
     for number in 0..MAX_TOPICS * 2 {
