@@ -129,7 +129,7 @@ impl Connection {
     fn learn(&mut self, link: Link, course: &Course) -> Duration {
         self.shared.turn_gate(Gate::Shut);
         self.choice.learn(if course.stood.is_some() { Verdict::Spoken } else { course.fault.verdict() });
-        let blamed = course.stood.is_some() && course.fault.may_be_an_answer();
+        let blamed = course.exposed && course.fault.may_be_an_answer();
         let speaks = link.version() == Version::V5 && !matches!(course.fault, Fault::Forbidden(_));
         let judgement = self.shared.suspects().lost(blamed, speaks, Instant::now());
         // Whoever is sent alone, or never again, must not be in what the link sends by itself.
@@ -288,6 +288,21 @@ mod tests {
         let (messages, _) = mpsc::channel(1);
         let (_, stopped) = watch::channel(None);
         Connection::new(settled, Arc::new(Shared::new(1)), messages, stopped)
+    }
+
+    #[test]
+    fn nothing_is_blamed_for_a_connection_that_was_lost_before_publishes_could_go_out() {
+        for exposed in [false, true] {
+            let mut connection = connection();
+            let id = connection.shared.suspects().enter("topic");
+            connection.shared.suspects().send(id, 1_000_000);
+            for _ in 0..2 {
+                let link = connection.take_link();
+                let fault = Fault::Lost("closed".to_owned());
+                connection.learn(link, &Course { fault, stood: Some(Duration::from_secs(1)), exposed });
+            }
+            assert_eq!(connection.shared.suspects().isolates(), exposed);
+        }
     }
 
     #[test]

@@ -24,6 +24,15 @@ pub(super) struct Course {
     pub fault: Fault,
     /// How long it stood, from CONNACK on; none without CONNACK.
     pub stood: Option<Duration>,
+    /// Publishes could go out: after the gate was opened, or before, where the broker has kept those of the last connection.
+    pub exposed: bool,
+}
+
+/// What is known of a connection while it lasts.
+#[derive(Default)]
+struct Standing {
+    connected: Option<Instant>,
+    exposed: bool,
 }
 
 /// What drives a link through one connection. It runs in a task of its own, because the link loses packets when it is
@@ -39,24 +48,27 @@ impl Driver {
     /// Connects, subscribes, opens the gate, and passes messages on until the connection ends. Hands the link back for the
     /// next one.
     pub async fn run(mut self) -> (Link, Course) {
-        let mut connected = None;
-        let Err(fault) = self.go_on(&mut connected).await;
+        let mut standing = Standing::default();
+        let Err(fault) = self.go_on(&mut standing).await;
         self.link.hang_up();
-        (self.link, Course { fault, stood: connected.map(|since: Instant| since.elapsed()) })
+        let stood = standing.connected.map(|since| since.elapsed());
+        (self.link, Course { fault, stood, exposed: standing.exposed })
     }
 
-    async fn go_on(&mut self, connected: &mut Option<Instant>) -> Result<Infallible, Fault> {
+    async fn go_on(&mut self, standing: &mut Standing) -> Result<Infallible, Fault> {
         let mut max_packet_size = None;
         let mut last_progress = Instant::now();
         // Pings wake us at least this often.
         let patience = self.options.keep_alive + self.options.timeout;
         loop {
             match self.link.next().await? {
-                LinkEvent::Connected { max_packet_size: announced } => {
-                    *connected = Some(Instant::now());
+                LinkEvent::Connected { max_packet_size: announced, resumed } => {
+                    standing.connected = Some(Instant::now());
+                    standing.exposed = resumed;
                     last_progress = Instant::now();
                     max_packet_size = announced;
                     if self.options.all_subscriptions().next().is_none() {
+                        standing.exposed = true;
                         self.open(max_packet_size);
                     } else {
                         self.link.subscribe(self.options.all_subscriptions())?;
@@ -64,6 +76,7 @@ impl Driver {
                 }
                 LinkEvent::Subscribed(denials) => {
                     self.check_granted(denials)?;
+                    standing.exposed = true;
                     self.open(max_packet_size);
                 }
                 // An error means that nobody listens.
@@ -106,5 +119,53 @@ impl Driver {
             since: SystemTime::now(),
             max_packet_size: announced,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::mqtt::{Qos, Session, Version, VersionPreference, link::Beginning};
+
+    /// How a connection goes with a broker that answers to CONNECT and hangs up.
+    async fn course(session_present: u8, subscribes: bool) -> Course {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("mqtt://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut connect = [0; 2];
+            socket.read_exact(&mut connect).await.unwrap();
+            socket.read_exact(&mut vec![0; connect[1].into()]).await.unwrap();
+            socket.write_all(&[0x20, 2, session_present, 0]).await.unwrap();
+            socket.shutdown().await.unwrap();
+            // Not reset before that is read.
+            while socket.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
+        });
+        let mut options = MqttOptions::new(url.parse().unwrap(), "client");
+        options.version = VersionPreference::V311;
+        options.session = Session::Persistent { expiry: Duration::from_secs(60) };
+        options.subscriptions.extend(subscribes.then(|| ("filter".to_owned(), Qos::AtLeastOnce)));
+        let settled = options.settle().unwrap();
+        let driver = Driver {
+            link: Link::new(Version::V311, &settled, Beginning::Configured),
+            options: Arc::new(settled.options.clone()),
+            shared: Arc::new(Shared::new(1)),
+            messages: mpsc::channel(1).0,
+        };
+        driver.run().await.1
+    }
+
+    #[tokio::test]
+    async fn publishes_can_go_out_once_it_is_subscribed_or_a_session_is_resumed() {
+        for (session_present, subscribes, exposed) in [(0, true, false), (1, true, true), (0, false, true)] {
+            let course = course(session_present, subscribes).await;
+            assert!(course.stood.is_some(), "{:?}", course.fault);
+            assert_eq!(course.exposed, exposed, "{session_present} {subscribes}");
+        }
     }
 }

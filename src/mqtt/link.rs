@@ -22,6 +22,8 @@ pub(super) enum LinkEvent {
     Connected {
         /// The largest packet that the broker takes.
         max_packet_size: Option<u32>,
+        /// The broker has kept the session: the link sends again by itself what was not acknowledged.
+        resumed: bool,
     },
     /// SUBACK: for each topic filter in the order asked, why it was denied.
     Subscribed(Vec<Option<String>>),

@@ -11,7 +11,7 @@ use super::{
     link::Outlet,
     message::{Publish, Qos},
     state::ConnectionState,
-    suspects::{Id, Suspects},
+    suspects::{Id, Suspects, written::Number},
 };
 
 /// Whether publishes may go out.
@@ -104,13 +104,15 @@ pub(super) struct Ticket<'a> {
     shared: &'a Shared,
     /// None at QoS 0: nobody acknowledges that.
     id: Option<Id>,
+    /// At QoS 0: its number and its size, in bytes.
+    written: Option<(Number, usize)>,
     sent: bool,
 }
 
 impl<'a> Ticket<'a> {
     pub fn new(shared: &'a Shared, publish: &Publish) -> Self {
         let id = (publish.qos != Qos::AtMostOnce).then(|| shared.suspects().enter(&publish.topic));
-        Self { shared, id, sent: false }
+        Self { shared, id, written: None, sent: false }
     }
 
     /// The link is about to have it, as a packet of `size` bytes. Says whether nothing else may be sent until it is done.
@@ -119,7 +121,7 @@ impl<'a> Ticket<'a> {
         let mut suspects = self.shared.suspects();
         match self.id {
             Some(id) => suspects.send(id, size),
-            None => suspects.write(size),
+            None => self.written = Some((suspects.write(size), size)),
         }
         suspects.isolates()
     }
@@ -136,11 +138,13 @@ impl<'a> Ticket<'a> {
         }
     }
 
-    /// The broker has answered.
+    /// The broker has answered; at QoS 0 it is written to the socket.
     pub fn answered(&mut self) {
         self.sent = false;
         if let Some(id) = self.id {
             self.shared.suspects().answered(id);
+        } else if let Some((number, size)) = self.written {
+            self.shared.suspects().flushed(number, size);
         }
     }
 

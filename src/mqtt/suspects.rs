@@ -15,8 +15,8 @@
 //! may be another by now.
 //!
 //! At QoS 0 nothing is ever unacknowledged. There the size is convicted, by three losses in a row after a packet larger than
-//! any taken; a later acknowledgement, or the answer to a later ping, says that it was taken. Pure, with the time as an
-//! argument.
+//! any taken, or ten after one that is not. A later acknowledgement, the answer to a later ping, or very much that is written
+//! after it, says that it was taken. Pure, with the time as an argument.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,8 +25,11 @@ use std::{
 
 use tokio::time::Instant;
 
+use self::written::{Number, Streak, Written};
 use super::error::PublishError;
 use crate::backoff::Backoff;
+
+pub(super) mod written;
 
 /// No broker finds a packet of so many bytes too large: here the topic is to blame.
 const SMALL: usize = 4 * 1024;
@@ -91,14 +94,12 @@ pub(super) struct Suspects {
     entered: Id,
     /// The largest packet that the broker has taken.
     taken: usize,
-    /// Topics on which it has taken something, those first that were new first.
+    /// Topics on which it has taken something, the least recently used first.
     allowed: VecDeque<String>,
-    /// The largest packet written at QoS 0 on this connection, and the largest before the last ping.
-    written: usize,
-    pinged: usize,
-    /// Losses in a row after packets written at QoS 0, of so many bytes at least.
-    written_losses: u32,
-    written_least: usize,
+    /// At QoS 0, on this connection.
+    written: Written,
+    /// And what became of those before.
+    streak: Option<Streak>,
     too_large: Option<Conviction<usize>>,
     denied: VecDeque<Conviction<String>>,
     /// The broker would have said that something was not allowed.
@@ -127,7 +128,7 @@ impl Suspects {
 
     /// It is handed to the link, as a packet of `size` bytes.
     pub fn send(&mut self, id: Id, size: usize) {
-        let after = self.written;
+        let after = self.written.largest();
         if let Some(open) = self.open.get_mut(&id) {
             (open.size, open.sent, open.after) = (size, true, after);
         }
@@ -140,9 +141,16 @@ impl Suspects {
         }
     }
 
-    /// A publish at QoS 0 is handed to the link.
-    pub fn write(&mut self, size: usize) {
-        self.written = self.written.max(size);
+    /// A publish at QoS 0 is handed to the link, as a packet of `size` bytes.
+    pub fn write(&mut self, size: usize) -> Number {
+        self.written.hand_over(size)
+    }
+
+    /// It is written to the socket.
+    pub fn flushed(&mut self, number: Number, size: usize) {
+        if let Some(proven) = self.written.flushed(number, size) {
+            self.took(proven);
+        }
     }
 
     /// The broker has answered to a publish.
@@ -150,9 +158,8 @@ impl Suspects {
         let Some(Open { topic, size, after, .. }) = self.open.get(&id) else { return };
         let (topic, size) = (topic.clone(), *size.max(after));
         self.denied.retain(|conviction| conviction.of != topic);
-        if !self.allowed.contains(&topic) {
-            push_bounded(&mut self.allowed, topic);
-        }
+        self.allowed.retain(|allowed| *allowed != topic);
+        push_bounded(&mut self.allowed, topic);
         self.took(size);
     }
 
@@ -163,19 +170,17 @@ impl Suspects {
 
     /// PINGREQ is sent.
     pub fn ping(&mut self) {
-        self.pinged = self.written;
+        self.written.ping();
     }
 
     /// PINGRESP: what was written before the ping has arrived.
     pub fn pong(&mut self) {
-        self.took(self.pinged);
+        self.took(self.written.pong());
     }
 
     fn took(&mut self, size: usize) {
         self.taken = self.taken.max(size);
-        if self.taken >= self.written_least {
-            self.written_losses = 0;
-        }
+        self.streak.take_if(|streak| streak.least <= size);
         self.too_large.take_if(|conviction| conviction.of <= size);
     }
 
@@ -201,16 +206,17 @@ impl Suspects {
     /// `speaks` would have said that it was not allowed: it speaks MQTT 5, and has not.
     pub fn lost(&mut self, blamed: bool, speaks: bool, now: Instant) -> Judgement {
         self.speaks = speaks;
-        let written = std::mem::take(&mut self.written);
-        self.pinged = 0;
+        let written = self.written.lost();
         self.open.values_mut().for_each(|open| open.after = 0);
         if !blamed {
             return Judgement::Innocent;
         }
-        if written > self.taken.max(SMALL) {
-            return self.lost_written(written, now);
+        if let Some(size) = self.convicts_written(written) {
+            return self.convict_size(size, now);
         }
-        self.written_losses = 0;
+        if written > self.taken.max(SMALL) {
+            return Judgement::Innocent;
+        }
         self.open.values_mut().filter(|open| open.sent).for_each(|open| open.losses += 1);
         let judgement = self.judge(now);
         if judgement != Judgement::Innocent {
@@ -219,13 +225,17 @@ impl Suspects {
         judgement
     }
 
-    fn lost_written(&mut self, size: usize, now: Instant) -> Judgement {
-        self.written_least = if self.written_losses == 0 { size } else { self.written_least.min(size) };
-        self.written_losses += 1;
-        if self.written_losses < CONVICTED && self.is_too_large(size).is_none() {
-            return Judgement::Innocent;
-        }
-        self.convict_size(self.written_least, now)
+    /// The size that is too large at QoS 0, where it is certain by now; `size` was the largest on the connection.
+    fn convicts_written(&mut self, size: usize) -> Option<usize> {
+        let protected = size <= self.taken;
+        self.streak = (size > SMALL).then(|| Streak::after(self.streak, size, protected));
+        let Streak { losses, least, .. } = self.streak?;
+        let needed = match protected {
+            _ if self.is_too_large(size).is_some() => 1,
+            true => STUBBORN,
+            false => CONVICTED,
+        };
+        (losses >= needed).then_some(least)
     }
 
     fn judge(&mut self, now: Instant) -> Judgement {
@@ -263,6 +273,7 @@ impl Suspects {
 
     fn convict_size(&mut self, size: usize, now: Instant) -> Judgement {
         self.taken = self.taken.min(size.saturating_sub(1));
+        self.streak = None;
         let before = self.too_large.take();
         let size = before.as_ref().map_or(size, |before| before.of.min(size));
         self.too_large = Some(Conviction::new(size, before.map(|before| before.hold), now));
@@ -271,6 +282,7 @@ impl Suspects {
 
     fn convict_topic(&mut self, topic: String, now: Instant) -> Judgement {
         self.allowed.retain(|allowed| *allowed != topic);
+        self.streak = None;
         let before = self.denied.iter().position(|conviction| conviction.of == topic);
         let hold = before.and_then(|at| self.denied.remove(at)).map(|before| before.hold);
         push_bounded(&mut self.denied, Conviction::new(topic.clone(), hold, now));

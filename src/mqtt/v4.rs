@@ -88,7 +88,7 @@ impl Link {
                 }
                 self.events.mqtt_options.clear_session_store();
                 limit(&mut self.events, FLUSH_LIMIT);
-                LinkEvent::Connected { max_packet_size: None }
+                LinkEvent::Connected { max_packet_size: None, resumed: connack.session_present }
             }
             Event::Incoming(Incoming::SubAck(suback)) => {
                 LinkEvent::Subscribed(suback.return_codes.iter().map(denial).collect())

@@ -84,7 +84,10 @@ impl Link {
                     self.delivered.forget();
                 }
                 self.events.options.clear_session_store();
-                LinkEvent::Connected { max_packet_size: connack.properties.and_then(|p| p.max_packet_size) }
+                LinkEvent::Connected {
+                    max_packet_size: connack.properties.and_then(|p| p.max_packet_size),
+                    resumed: connack.session_present,
+                }
             }
             Event::Incoming(Incoming::SubAck(suback)) => {
                 LinkEvent::Subscribed(suback.return_codes.iter().map(denial).collect())

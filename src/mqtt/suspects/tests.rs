@@ -30,6 +30,12 @@ impl Channel {
         self.0.leave(id);
     }
 
+    /// At QoS 0, to the socket.
+    fn writes(&mut self, size: usize) {
+        let number = self.0.write(size);
+        self.0.flushed(number, size);
+    }
+
     /// Loses the connection; what was in flight is sent again, one at a time where there is doubt.
     fn loses(&mut self) -> Judgement {
         self.0.lost(true, false, Instant::now())
@@ -206,7 +212,7 @@ fn at_qos_0_three_losses_in_a_row_after_something_so_large_convict_the_size() {
 fn at_qos_0_an_acknowledgement_or_a_pong_says_that_what_came_before_was_taken() {
     for proof in ["acknowledgement", "pong"] {
         let mut channel = Channel::default();
-        channel.0.write(CHUNK);
+        channel.writes(CHUNK);
         if proof == "pong" {
             channel.0.ping();
             channel.0.pong();
@@ -214,7 +220,7 @@ fn at_qos_0_an_acknowledgement_or_a_pong_says_that_what_came_before_was_taken() 
             let id = channel.sends("complete", 200);
             channel.takes(id);
         }
-        for _ in 0..STUBBORN {
+        for _ in 1..STUBBORN {
             channel.0.write(CHUNK);
             assert_eq!(channel.loses(), Innocent, "{proof}");
         }
@@ -224,7 +230,7 @@ fn at_qos_0_an_acknowledgement_or_a_pong_says_that_what_came_before_was_taken() 
 #[test]
 fn at_qos_0_what_another_connection_has_heard_proves_nothing() {
     let mut channel = Channel::default();
-    channel.0.write(CHUNK);
+    channel.writes(CHUNK);
     channel.0.ping();
     let id = channel.sends("complete", 200);
     channel.loses();
@@ -235,6 +241,98 @@ fn at_qos_0_what_another_connection_has_heard_proves_nothing() {
     assert_eq!(channel.loses(), Innocent);
     channel.0.write(CHUNK);
     assert_eq!(channel.loses(), TooLarge(CHUNK));
+}
+
+#[test]
+fn at_qos_0_a_pong_says_nothing_about_what_may_have_come_after_the_ping() {
+    let mut channel = Channel::default();
+    for _ in 1..CONVICTED {
+        channel.0.write(CHUNK);
+        channel.0.ping();
+        channel.0.pong();
+        assert_eq!(channel.loses(), Innocent);
+    }
+    channel.0.write(CHUNK);
+    assert_eq!(channel.loses(), TooLarge(CHUNK));
+}
+
+#[test]
+fn at_qos_0_much_that_is_written_after_it_says_that_something_was_taken() {
+    let mut channel = Channel::default();
+    for _ in 0..STUBBORN * 2 {
+        for _ in 0..2 + written::PIPE / CHUNK {
+            channel.writes(CHUNK);
+        }
+        assert_eq!(channel.loses(), Innocent);
+    }
+}
+
+#[test]
+fn at_qos_0_what_was_written_to_another_connection_is_not_proven_by_what_follows() {
+    let mut channel = Channel::default();
+    let late = channel.0.write(CHUNK * 2);
+    channel.loses();
+    channel.0.flushed(late, CHUNK * 2);
+    for _ in 0..2 + written::PIPE / CHUNK {
+        channel.writes(CHUNK);
+    }
+    assert_eq!(channel.0.taken, CHUNK);
+}
+
+#[test]
+fn at_qos_0_what_was_taken_once_does_not_protect_for_ever() {
+    let mut channel = Channel::trusted();
+    for loss in 1..=STUBBORN {
+        channel.writes(CHUNK);
+        let judgement = channel.loses();
+        assert_eq!(judgement, if loss < STUBBORN { Innocent } else { TooLarge(CHUNK) }, "{loss}");
+    }
+    channel.writes(CHUNK - 1);
+    assert_eq!(channel.loses(), Innocent, "what was taken before says nothing against it");
+}
+
+#[test]
+fn at_qos_0_what_is_taken_again_is_protected_again() {
+    let mut channel = Channel::trusted();
+    for loss in 1..STUBBORN * 3 {
+        channel.writes(CHUNK);
+        if loss % (STUBBORN - 1) == 0 {
+            channel.0.ping();
+            channel.0.pong();
+        }
+        assert_eq!(channel.loses(), Innocent, "{loss}");
+    }
+}
+
+#[test]
+fn at_qos_0_losses_that_another_is_convicted_for_count_for_nothing() {
+    let mut channel = Channel::trusted();
+    let id = channel.sends("denied", 200);
+    for _ in 1..STUBBORN {
+        channel.writes(CHUNK);
+        channel.0.send(id, 200);
+        channel.loses();
+    }
+    assert!(!channel.admits("denied", 200));
+    channel.0.leave(id);
+    channel.writes(CHUNK);
+    assert_eq!(channel.loses(), Innocent);
+}
+
+#[test]
+fn a_topic_in_use_is_not_forgotten_for_new_ones() {
+    let mut channel = Channel::default();
+    for number in 0..MAX_TOPICS * 2 {
+        for topic in ["chunk", &number.to_string()] {
+            let id = channel.sends(topic, 200);
+            channel.takes(id);
+        }
+    }
+    let id = channel.sends("chunk", 200);
+    for _ in 1..STUBBORN {
+        assert_eq!(channel.loses(), Innocent);
+        channel.0.send(id, 200);
+    }
 }
 
 #[test]
