@@ -123,6 +123,8 @@ words! {
         ArtifactTooLarge,
         /// The registry's bytes are not those of the digest.
         DigestMismatch,
+        /// The artifact has to be unpacked, and the cache has no room for it, or cannot be written to.
+        CacheUnusable,
         /// The module's signature is missing or not to be trusted.
         VerificationFailed,
     }

@@ -7,8 +7,9 @@ use crate::{
 };
 
 /// What cannot mend itself is said before what may.
-const WORST_FIRST: [FailureReason; 12] = [
+const WORST_FIRST: [FailureReason; 13] = [
     FailureReason::InvalidConfiguration,
+    FailureReason::CacheUnusable,
     FailureReason::UnsupportedArtifact,
     FailureReason::DigestMismatch,
     FailureReason::ArtifactTooLarge,
@@ -33,8 +34,7 @@ fn broker_connected(progress: &Progress) -> Finding {
         Some(ConnectionState::Connected { .. }) if !progress.denied_notices.is_empty() => {
             let topics = progress.denied_notices.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
             let message = format!(
-                "the broker has accepted the worker, but not its notices to devices: give the user write access to {topics}, \
-                 then change the resource or restart the worker"
+                "the broker has accepted the worker, but not its notices to devices: give the user write access to {topics}"
             );
             yes(about, Reason::NoticesDenied, &message)
         }
@@ -129,6 +129,7 @@ fn failure_reason(reason: FailureReason) -> Reason {
         FailureReason::BrokerUnauthorized => Reason::BrokerUnauthorized,
         FailureReason::BrokerQuotaExceeded => Reason::BrokerQuotaExceeded,
         FailureReason::BrokerRejected => Reason::BrokerRejected,
+        FailureReason::CacheUnusable => Reason::CacheUnusable,
         FailureReason::InvalidConfiguration => Reason::InvalidSpec,
     }
 }

@@ -78,6 +78,7 @@ pub(super) fn for_device(failure: &Failure) -> (ErrorCode, &'static str) {
             (ErrorCode::DigestMismatch, "what the registry sent is not what its digest says")
         }
         FailureReason::RegistryUnreachable
+        | FailureReason::CacheUnusable
         | FailureReason::RegistryTlsFailed
         | FailureReason::BrokerUnauthorized
         | FailureReason::BrokerQuotaExceeded

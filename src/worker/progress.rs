@@ -81,6 +81,8 @@ pub enum FailureReason {
     BrokerQuotaExceeded,
     /// The broker refuses a chunk for another reason.
     BrokerRejected,
+    /// The artifact has to be unpacked, and there is no room for it, or the cache cannot be written to.
+    CacheUnusable,
     /// The configuration of the worker cannot be used.
     InvalidConfiguration,
 }
@@ -241,8 +243,8 @@ impl From<&RegistryError> for Failure {
             RegistryError::InvalidHost(_) => FailureReason::InvalidConfiguration,
             RegistryError::Unavailable { .. }
             | RegistryError::InvalidResponse { .. }
-            | RegistryError::CacheChanged { .. }
-            | RegistryError::NotUnpacked { .. } => FailureReason::RegistryUnreachable,
+            | RegistryError::CacheChanged { .. } => FailureReason::RegistryUnreachable,
+            RegistryError::NotUnpacked { .. } => FailureReason::CacheUnusable,
         };
         Self { reason, message: error.to_string() }
     }

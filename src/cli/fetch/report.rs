@@ -28,6 +28,8 @@ pub(super) struct Report {
     trouble: String,
     whole: Option<Whole>,
     asked: bool,
+    /// Somebody has said something of this module, if only that it cannot be had now.
+    answered: bool,
 }
 
 enum Output {
@@ -51,7 +53,16 @@ impl Report {
         }
         let (place, listen) = (args.place(), options.listen);
         let intent = format!("asking for {} on {place} at {} as {}", args.reference, options.url, options.device);
-        Self { output, intent: Some(intent), place, listen, trouble: String::new(), whole: None, asked: false }
+        Self {
+            output,
+            intent: Some(intent),
+            place,
+            listen,
+            trouble: String::new(),
+            whole: None,
+            asked: false,
+            answered: false,
+        }
     }
 
     /// Reports an event.
@@ -77,6 +88,7 @@ impl Report {
             Event::Begun(whole) => self.begin(*whole),
             Event::Gathered { chunks, bytes } => self.advance(*chunks, *bytes),
             Event::Refused { notice, wait } => {
+                self.answered = true;
                 let wait = wait.as_secs_f64();
                 self.say(&format!("{}: {}; asking again in {wait:.0} s", notice.code, notice.message));
             }
@@ -111,7 +123,7 @@ impl Report {
         let place = &self.place;
         if unheard {
             self.say(&format!("nobody listens on {place} right now: is a worker running for it?"));
-        } else if self.asked && self.whole.is_none() {
+        } else if self.asked && !self.answered && self.whole.is_none() {
             self.say(&format!("no answer yet on {place}: is a worker running for it?"));
         }
         if let Output::Bar(bar) = &self.output

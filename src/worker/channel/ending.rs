@@ -114,7 +114,7 @@ impl Channel {
         let failure = match sent {
             Ok(()) => {
                 self.schedule.end(ticket, took, now);
-                tracing::info!(%reference, seconds = took.as_secs_f64(), "published");
+                tracing::info!(%reference, took = %humantime::format_duration(Duration::from_millis(took.as_millis().try_into().unwrap_or(u64::MAX))), "published");
                 let target = self.target(&ticket.wish);
                 self.link.tracker.published(ticket, target.as_deref());
                 if target.is_some() {

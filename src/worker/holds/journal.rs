@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{DirBuilder, File},
     io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -31,7 +32,7 @@ impl Journal {
     pub(super) fn open(file: &Path) -> (Self, HashMap<String, Hold>) {
         let journal = Self(file.to_owned());
         // Where that fails, so does the first note, and says why.
-        let _ = file.parent().map(std::fs::create_dir_all);
+        let _ = file.parent().map(|folder| DirBuilder::new().recursive(true).mode(0o700).create(folder));
         let entries = match std::fs::read(file) {
             Ok(json) => serde_json::from_slice(&json).map_err(io::Error::other),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HashMap::new()),
