@@ -246,10 +246,10 @@ mod tests {
         let turns = Turns::default();
         let held = full(&turns).await;
         let old = Instant::now();
-        tokio::time::advance(AGED).await;
+        tokio::time::advance(2 * AGED).await;
         let now = Instant::now();
-        let claims = [pass(now, 1), pass(now, 2), pass(old, 100), pass(old + Duration::from_nanos(1), 90)];
-        assert_eq!(order(&turns, held, &claims).await, [2, 0, 1, 3]);
+        let claims = [pass(now, 1), pass(now, 2), pass(old, 100), pass(old + AGED, 90)];
+        assert_eq!(order(&turns, held, &claims).await, [2, 0, 3, 1]);
     }
 
     #[tokio::test(start_paused = true)]
