@@ -122,6 +122,7 @@ impl Driver {
                 LinkEvent::Other => {}
             }
             if !self.link.awaits_acknowledgement() {
+                self.shared.forget_abandoned(|| self.link.is_idle());
                 patience.renew();
             } else if patience.is_exhausted() {
                 // A broker that drops messages without a word never acknowledges them on this connection.
@@ -165,10 +166,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::mqtt::{Qos, Session, Version, VersionPreference, link::Beginning};
+    use crate::mqtt::{Publish, Qos, Session, Version, VersionPreference, link::Beginning, shared::Ticket};
 
     /// How a connection goes with a broker that answers to CONNECT and hangs up.
-    async fn course(session_present: u8, subscribes: bool) -> Course {
+    async fn course(session_present: u8, subscribes: bool, shared: &Arc<Shared>) -> Course {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("mqtt://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -189,7 +190,7 @@ mod tests {
         let driver = Driver {
             link: Link::new(Version::V311, &settled, Beginning::Configured),
             options: Arc::new(settled.options.clone()),
-            shared: Arc::new(Shared::new(1)),
+            shared: shared.clone(),
             messages: mpsc::channel(1).0,
         };
         driver.run().await.1
@@ -226,9 +227,17 @@ mod tests {
     #[tokio::test]
     async fn publishes_can_go_out_once_it_is_subscribed_or_a_session_is_resumed() {
         for (session_present, subscribes, exposed) in [(0, true, false), (1, true, true), (0, false, true)] {
-            let course = course(session_present, subscribes).await;
+            let course = course(session_present, subscribes, &Arc::new(Shared::new(1))).await;
             assert!(course.stood.is_some(), "{:?}", course.fault);
             assert_eq!(course.exposed, exposed, "{session_present} {subscribes}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_publish_that_the_link_does_not_have_any_more_is_forgotten() {
+        let shared = Arc::new(Shared::new(1));
+        Ticket::new(&shared, &Publish::new("topic", "x", Qos::AtLeastOnce)).send(10);
+        course(0, false, &shared).await;
+        assert!(!shared.take_abandoned());
     }
 }
