@@ -35,6 +35,40 @@ struct Standing {
     exposed: bool,
 }
 
+/// How long the broker may leave us without an acknowledgement. What the application takes for a message is not counted.
+struct Patience {
+    limit: Duration,
+    /// Pings wake us at least this often, unless something is being written.
+    idle: Duration,
+    waited: Duration,
+}
+
+impl Patience {
+    fn new(options: &MqttOptions) -> Self {
+        let MqttOptions { keep_alive, timeout, .. } = options;
+        // A timer may be late.
+        Self { limit: *keep_alive + *timeout, idle: *keep_alive + *timeout / 2, waited: Duration::ZERO }
+    }
+
+    /// The link has taken so long to say something.
+    fn wait(&mut self, took: Duration) {
+        self.waited += took;
+        if took > self.idle {
+            // It was writing, and its socket sees to it that bytes go out all the while.
+            self.renew();
+        }
+    }
+
+    /// Something has moved.
+    fn renew(&mut self) {
+        self.waited = Duration::ZERO;
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.waited > self.limit
+    }
+}
+
 /// What drives a link through one connection. It runs in a task of its own, because the link loses packets when it is
 /// interrupted.
 pub(super) struct Driver {
@@ -57,15 +91,16 @@ impl Driver {
 
     async fn go_on(&mut self, standing: &mut Standing) -> Result<Infallible, Fault> {
         let mut max_packet_size = None;
-        let mut last_progress = Instant::now();
-        // Pings wake us at least this often.
-        let patience = self.options.keep_alive + self.options.timeout;
+        let mut patience = Patience::new(&self.options);
         loop {
-            match self.link.next().await? {
+            let began = Instant::now();
+            let event = self.link.next().await?;
+            patience.wait(began.elapsed());
+            match event {
                 LinkEvent::Connected { max_packet_size: announced, resumed } => {
                     standing.connected = Some(Instant::now());
                     standing.exposed = resumed;
-                    last_progress = Instant::now();
+                    patience.renew();
                     max_packet_size = announced;
                     if self.options.all_subscriptions().next().is_none() {
                         standing.exposed = true;
@@ -81,14 +116,15 @@ impl Driver {
                 }
                 // An error means that nobody listens.
                 LinkEvent::Message(message) => drop(self.messages.send(message).await),
-                LinkEvent::Progress => last_progress = Instant::now(),
+                LinkEvent::Progress => patience.renew(),
                 LinkEvent::Ping => self.shared.suspects().ping(),
                 LinkEvent::Pong => self.shared.suspects().pong(),
                 LinkEvent::Other => {}
             }
             if !self.link.awaits_acknowledgement() {
-                last_progress = Instant::now();
-            } else if last_progress.elapsed() > patience {
+                self.shared.forget_abandoned(|| self.link.is_idle());
+                patience.renew();
+            } else if patience.is_exhausted() {
                 // A broker that drops messages without a word never acknowledges them on this connection.
                 return Err(Fault::Unresponsive);
             }
@@ -130,10 +166,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::mqtt::{Qos, Session, Version, VersionPreference, link::Beginning};
+    use crate::mqtt::{Publish, Qos, Session, Version, VersionPreference, link::Beginning, shared::Ticket};
 
     /// How a connection goes with a broker that answers to CONNECT and hangs up.
-    async fn course(session_present: u8, subscribes: bool) -> Course {
+    async fn course(session_present: u8, subscribes: bool, shared: &Arc<Shared>) -> Course {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("mqtt://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -154,18 +190,54 @@ mod tests {
         let driver = Driver {
             link: Link::new(Version::V311, &settled, Beginning::Configured),
             options: Arc::new(settled.options.clone()),
-            shared: Arc::new(Shared::new(1)),
+            shared: shared.clone(),
             messages: mpsc::channel(1).0,
         };
         driver.run().await.1
     }
 
+    fn patience() -> Patience {
+        let mut options = MqttOptions::new("mqtt://localhost".parse().unwrap(), "client");
+        (options.keep_alive, options.timeout) = (Duration::from_secs(30), Duration::from_secs(10));
+        Patience::new(&options)
+    }
+
+    #[test]
+    fn a_broker_that_answers_to_pings_alone_exhausts_our_patience() {
+        let mut patience = patience();
+        for took in [29, 1, 10] {
+            patience.wait(Duration::from_secs(took));
+            assert!(!patience.is_exhausted());
+        }
+        patience.wait(Duration::from_millis(1));
+        assert!(patience.is_exhausted());
+        patience.renew();
+        assert!(!patience.is_exhausted());
+    }
+
+    #[test]
+    fn a_link_that_writes_for_longer_than_pings_are_apart_is_only_slow() {
+        let mut patience = patience();
+        for took in [20, 36, 20, 300, 20] {
+            patience.wait(Duration::from_secs(took));
+            assert!(!patience.is_exhausted(), "{took}");
+        }
+    }
+
     #[tokio::test]
     async fn publishes_can_go_out_once_it_is_subscribed_or_a_session_is_resumed() {
         for (session_present, subscribes, exposed) in [(0, true, false), (1, true, true), (0, false, true)] {
-            let course = course(session_present, subscribes).await;
+            let course = course(session_present, subscribes, &Arc::new(Shared::new(1))).await;
             assert!(course.stood.is_some(), "{:?}", course.fault);
             assert_eq!(course.exposed, exposed, "{session_present} {subscribes}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_publish_that_the_link_does_not_have_any_more_is_forgotten() {
+        let shared = Arc::new(Shared::new(1));
+        Ticket::new(&shared, &Publish::new("topic", "x", Qos::AtLeastOnce)).send(10);
+        course(0, false, &shared).await;
+        assert!(!shared.take_abandoned());
     }
 }

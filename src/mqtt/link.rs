@@ -103,6 +103,14 @@ impl Link {
         }
     }
 
+    /// Whether it holds nothing that is to be sent, or sent again.
+    pub fn is_idle(&self) -> bool {
+        match self {
+            Self::V311(link) => link.is_idle(),
+            Self::V5(link) => link.is_idle(),
+        }
+    }
+
     /// Drops the connection without a word, and keeps the rest for the next one.
     pub fn hang_up(&mut self) {
         match self {
@@ -169,4 +177,23 @@ pub(super) enum Unacknowledged {
     Lost,
     /// The broker, or the encoding, refuses it.
     Refused(PublishError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::MqttOptions;
+
+    #[tokio::test]
+    async fn a_link_that_was_handed_a_message_is_not_idle() {
+        let settled = MqttOptions::new("mqtt://localhost".parse().unwrap(), "client").settle().unwrap();
+        for version in [Version::V311, Version::V5] {
+            for qos in [Qos::AtMostOnce, Qos::ExactlyOnce] {
+                let link = Link::new(version, &settled, Beginning::Clean);
+                assert!(link.is_idle(), "{version}");
+                let receipt = link.outlet().publish(&Publish::new("topic", "x", qos)).await;
+                assert!(receipt.is_ok() && !link.is_idle(), "{version} {qos:?}");
+            }
+        }
+    }
 }

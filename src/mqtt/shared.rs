@@ -93,9 +93,17 @@ impl Shared {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets about abandoned publishes where the link has none any more. That is asked second: what is abandoned has been
+    /// handed to the link before.
+    pub fn forget_abandoned(&self, link_is_idle: impl FnOnce() -> bool) {
+        if self.take_abandoned() && !link_is_idle() {
+            self.abandoned.store(true, Ordering::Release);
+        }
+    }
+
     /// Whether a publish was abandoned since this was last asked.
     pub fn take_abandoned(&self) -> bool {
-        self.abandoned.swap(false, Ordering::Relaxed)
+        self.abandoned.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -163,7 +171,24 @@ impl Drop for Ticket<'_> {
             self.shared.suspects().leave(id);
         }
         if self.sent {
-            self.shared.abandoned.store(true, Ordering::Relaxed);
+            self.shared.abandoned.store(true, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_publish_is_remembered_for_as_long_as_the_link_may_have_it() {
+        for idle in [false, true] {
+            let shared = Shared::new(1);
+            let mut ticket = Ticket::new(&shared, &Publish::new("topic", "x", Qos::AtLeastOnce));
+            ticket.send(10);
+            drop(ticket);
+            shared.forget_abandoned(|| idle);
+            assert_eq!(shared.take_abandoned(), !idle);
         }
     }
 }

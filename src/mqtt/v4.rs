@@ -63,6 +63,12 @@ impl Link {
         self.events.state.inflight() > 0
     }
 
+    pub fn is_idle(&self) -> bool {
+        let now = self.events.diagnostics();
+        let queued = now.queues.pending_len + now.queues.requests_rx_len + now.queues.control_requests_rx_len;
+        queued == 0 && now.outbound.outbound_drained
+    }
+
     pub fn hang_up(&mut self) {
         // The library has cleaned up already where the connection broke, and loses what it keeps when told twice.
         if self.stage == Stage::Opening {
