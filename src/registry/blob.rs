@@ -11,7 +11,7 @@ use super::{
     floor::Floor,
     reference::Reference,
     retry::Retry,
-    transport::{broken, host, odd},
+    transport::{host, interrupted, odd},
 };
 use crate::digest::Digest;
 
@@ -181,7 +181,7 @@ impl Body {
             };
             let is_fast_enough = self.floor.read(began.elapsed(), bytes);
             match read {
-                Ok(Err(error)) => return Err(broken(self.response.url(), error)),
+                Ok(Err(error)) => return Err(interrupted(self.response.url(), error)),
                 _ if !is_fast_enough => return Err(self.too_slow()),
                 Ok(Ok(bytes)) => return Ok(bytes),
                 Err(_) => {}
