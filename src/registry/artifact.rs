@@ -44,6 +44,9 @@ const WASM_SYSTEMS: [&str; 3] = ["wasip2", "wasip1", "wasi"];
 /// How a module and a component begin: `\0asm`, a version and a layer.
 const PREAMBLES: [[u8; 8]; 2] = [*b"\0asm\x01\0\0\0", *b"\0asm\x0d\0\x01\0"];
 
+/// The longest media type that is kept, in bytes: as long as any may be (RFC 6838, section 4.2, names of 127 each).
+const MAX_MEDIA_TYPE: usize = 255;
+
 /// The size of what every module begins with, in bytes.
 pub(super) const PREAMBLE_LEN: usize = 8;
 
@@ -129,6 +132,7 @@ impl fmt::Display for Seen {
 pub(super) struct Layer {
     pub(super) digest: Digest,
     pub(super) size: u64,
+    /// Without parameters, and no longer than any may be.
     pub(super) media_type: String,
 }
 
@@ -261,7 +265,8 @@ pub(super) fn may_be_wasm(prefix: &[u8]) -> bool {
 }
 
 fn layer(descriptor: &Descriptor) -> Result<Layer, Unsupported> {
-    let media_type = descriptor.media_type().to_string();
+    // It is remembered for long, and whoever pushes may make it as long as a manifest.
+    let media_type = media_type(descriptor).chars().take(MAX_MEDIA_TYPE).collect();
     Ok(Layer { digest: sha256(descriptor)?, size: descriptor.size(), media_type })
 }
 

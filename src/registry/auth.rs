@@ -32,6 +32,9 @@ const MAX_TOKEN_RESPONSE: usize = 64 * 1024;
 /// Repositories are named by devices too: what is kept for them is bounded.
 const MAX_KEPT: usize = 1024;
 
+/// A token that is longer is asked for each time, in bytes: most servers take no header as long.
+const MAX_KEPT_TOKEN: usize = 16 * 1024;
+
 /// Knows what to send with a request, and how to answer where that is refused.
 pub(super) struct Authenticator {
     logins: Logins,
@@ -119,6 +122,9 @@ impl Authenticator {
     }
 
     fn keep(&self, reference: &Reference, authorization: &HeaderValue, life: Duration) {
+        if authorization.len() > MAX_KEPT_TOKEN {
+            return;
+        }
         let now = Instant::now();
         let mut kept = self.kept();
         if kept.len() >= MAX_KEPT {
@@ -289,6 +295,14 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         keep(0);
         assert_eq!(authenticator.kept().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_too_long_is_not_kept() {
+        let authenticator = Authenticator::new(Logins::new(Credentials::Anonymous, "registry.example").unwrap());
+        let token = bearer(&"x".repeat(MAX_KEPT_TOKEN)).unwrap();
+        authenticator.keep(&reference(), &token, Duration::from_secs(60));
+        assert_eq!(authenticator.first(&reference()).unwrap(), None);
     }
 
     proptest! {

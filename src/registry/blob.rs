@@ -11,7 +11,7 @@ use super::{
     floor::Floor,
     reference::Reference,
     retry::Retry,
-    transport::{broken, host, odd},
+    transport::{host, interrupted, odd},
 };
 use crate::digest::Digest;
 
@@ -49,6 +49,8 @@ pub(super) struct BlobReader {
     position: u64,
     body: Option<Body>,
     retry: Retry,
+    /// False once a range was answered with the whole.
+    knows_ranges: bool,
     /// Bytes since the last failure. The attempts are all left again when enough came to call it progress.
     since_failure: u64,
 }
@@ -62,13 +64,14 @@ struct Body {
 
 impl BlobReader {
     pub(super) fn new(registry: Registry, blob: Blob, offset: u64) -> Self {
-        Self { registry, blob, position: offset, body: None, retry: Retry::new(), since_failure: 0 }
+        let retry = Retry::new();
+        Self { registry, blob, position: offset, body: None, retry, knows_ranges: true, since_failure: 0 }
     }
 
     /// Makes the first request, if there is anything to read.
     pub(super) async fn open(&mut self) -> Result<(), RegistryError> {
         while self.body.is_none() && self.remaining() > 0 {
-            match self.request().await {
+            match self.begin().await {
                 Ok(body) => self.body = Some(body),
                 Err(error) => self.wait(error).await?,
             }
@@ -90,6 +93,11 @@ impl BlobReader {
         Ok(None)
     }
 
+    /// Whether the registry may send a part of the blob alone, as far as we know.
+    pub(super) fn knows_ranges(&self) -> bool {
+        self.knows_ranges
+    }
+
     pub(super) fn remaining(&self) -> u64 {
         self.blob.size.saturating_sub(self.position)
     }
@@ -108,7 +116,7 @@ impl BlobReader {
         let body = match &mut self.body {
             Some(body) => body,
             None => {
-                let body = self.request().await?;
+                let body = self.begin().await?;
                 self.body.insert(body)
             }
         };
@@ -128,6 +136,12 @@ impl BlobReader {
         self.position = end;
         self.since_failure += bytes.len() as u64;
         Ok(bytes)
+    }
+
+    async fn begin(&mut self) -> Result<Body, RegistryError> {
+        let body = self.request().await?;
+        self.knows_ranges &= body.skip == 0;
+        Ok(body)
     }
 
     async fn request(&self) -> Result<Body, RegistryError> {
@@ -181,7 +195,7 @@ impl Body {
             };
             let is_fast_enough = self.floor.read(began.elapsed(), bytes);
             match read {
-                Ok(Err(error)) => return Err(broken(self.response.url(), error)),
+                Ok(Err(error)) => return Err(interrupted(self.response.url(), error)),
                 _ if !is_fast_enough => return Err(self.too_slow()),
                 Ok(Ok(bytes)) => return Ok(bytes),
                 Err(_) => {}

@@ -18,18 +18,28 @@ const MAX: usize = 1024;
 /// locked out, or it may have been deleted, and that shows when somebody asks.
 const FRESH: Duration = Duration::from_secs(300);
 
+/// How long it is remembered that a layer came otherwise than its digest or size says: somebody may mend the registry.
+const MISMATCHED: Duration = Duration::from_secs(60);
+
 /// What one set of credentials was shown by registries.
 #[derive(Default)]
 pub(super) struct Memory {
     manifests: Mutex<Recent<(String, String, Digest), Seen>>,
     tags: Mutex<Recent<(String, String, String), ()>>,
-    refused: Mutex<Recent<(Reference, Digest), RegistryError>>,
+    refused: Mutex<Recent<(Reference, Digest), Refused>>,
 }
 
 /// What a manifest, or an index, leads to.
 #[derive(Debug, Clone)]
 struct Seen {
     selected: Selected,
+    at: Instant,
+}
+
+/// Why a layer is of no use.
+#[derive(Debug, Clone)]
+struct Refused {
+    why: RegistryError,
     at: Instant,
 }
 
@@ -61,13 +71,21 @@ impl Memory {
 
     /// Why a layer, by whatever name it has here, is of no use.
     pub(super) fn refused(&self, of: &Reference, layer: Digest) -> Option<RegistryError> {
-        lock(&self.refused).get(&(of.clone(), layer)).cloned()
+        let mut refused = lock(&self.refused);
+        let Refused { why, at } = refused.get(&(of.clone(), layer))?;
+        (!is_mismatch(why) || at.elapsed() < MISMATCHED).then(|| why.clone())
     }
 
-    /// Notes that a layer is of no use, and will not be: it cannot change. Who asks again has it neither fetched nor unpacked again.
+    /// Notes that a layer is of no use. It will not be, since it cannot change; but one that came otherwise than it should
+    /// may come right in a minute. Who asks before has it neither fetched nor unpacked again.
     pub(super) fn refuse(&self, of: &Reference, layer: Digest, why: RegistryError) {
-        lock(&self.refused).put((of.clone(), layer), why);
+        lock(&self.refused).put((of.clone(), layer), Refused { why, at: Instant::now() });
     }
+}
+
+/// Whether an error says that a registry sent something else than it should.
+pub(super) fn is_mismatch(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. })
 }
 
 fn key<T>(of: &Reference, name: T) -> (String, String, T) {
@@ -141,6 +159,18 @@ mod tests {
             assert!(!memory.knows_tag(&reference(other)));
         }
         assert!(memory.knows_tag(&reference("add:1")) && !memory.knows_tag(&reference("add:2")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_layer_that_came_otherwise_than_it_should_is_refused_for_a_minute_and_a_useless_one_for_ever() {
+        let (memory, of) = (Memory::default(), reference("add:1"));
+        let (useless, rotten) = (Digest::of(b"useless"), Digest::of(b"rotten"));
+        memory.refuse(&of, useless, RegistryError::TooLarge { reference: of.clone(), size: 2, limit: 1 });
+        memory.refuse(&of, rotten, RegistryError::SizeMismatch { reference: of.clone(), expected: 2, actual: 1 });
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(memory.refused(&of, useless).is_some() && memory.refused(&of, rotten).is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(memory.refused(&of, useless).is_some() && memory.refused(&of, rotten).is_none());
     }
 
     #[test]

@@ -18,7 +18,8 @@ use super::{
     cache::{Cache, Kept, Note},
     client::Registry,
     error::RegistryError,
-    layer::{self, Search, UnpackError, UnusableLayer},
+    layer::{self, Compression, Search, UnpackError, UnusableLayer},
+    memory::is_mismatch,
     reference::Reference,
     retry::Retry,
 };
@@ -37,11 +38,27 @@ impl Registry {
         if let Some(known) = self.known_of(cache, of, packed).await {
             return known;
         }
+        let fetched = self.fetch_packed(of, packed).await?;
         let _turn = cache.turn(name(packed)).await;
         match self.known_of(cache, of, packed).await {
             Some(known) => known,
-            None => self.unpack(cache, of, packed).await.map(|(note, _)| note),
+            None => self.unpack(cache, of, packed, fetched).await.map(|(note, _)| note),
         }
+    }
+
+    /// What unpacking needs. Whoever's registry is slow has no turn meanwhile: others may have the same layer sooner.
+    async fn fetch_packed(&self, of: &Reference, packed: &Packed) -> Result<Fetched, RegistryError> {
+        let fetching = async {
+            let search = self.search(of, packed).await?;
+            Ok(Fetched { search, layer: self.fetch(&blob(of, &packed.layer)).await? })
+        };
+        let fetched = fetching.await;
+        if let Err(error) = &fetched
+            && is_mismatch(error)
+        {
+            self.inner.memory.refuse(of, name(packed), error.clone());
+        }
+        fetched
     }
 
     async fn known_of(&self, cache: &Cache, of: &Reference, packed: &Packed) -> Option<Result<Note, RegistryError>> {
@@ -63,11 +80,15 @@ impl Registry {
         if let Some(kept) = cache.get(digest).await {
             return Ok(kept);
         }
+        if let Some(error) = self.inner.memory.refused(of, name(packed)) {
+            return Err(error);
+        }
+        let fetched = self.fetch_packed(of, packed).await?;
         let _turn = cache.turn(name(packed)).await;
         if let Some(kept) = cache.get(digest).await {
             return Ok(kept);
         }
-        let (note, kept) = self.unpack(cache, of, packed).await?;
+        let (note, kept) = self.unpack(cache, of, packed, fetched).await?;
         if note.digest == digest {
             return Ok(kept);
         }
@@ -76,6 +97,9 @@ impl Registry {
 
     /// Whether a layer is no archive, whatever its media type says, but the module. Not verified.
     pub(super) async fn is_module(&self, of: &Reference, layer: &Layer) -> Result<bool, RegistryError> {
+        if layer.size < PREAMBLE_LEN as u64 {
+            return Ok(false);
+        }
         let beginning = self.beginning(&blob(of, layer), PREAMBLE_LEN).await?;
         Ok(beginning.len() == PREAMBLE_LEN && may_be_wasm(&beginning))
     }
@@ -88,11 +112,16 @@ impl Registry {
         }
     }
 
-    async fn unpack(&self, cache: &Cache, of: &Reference, packed: &Packed) -> Result<(Note, Kept), RegistryError> {
-        let search = self.search(of, packed).await?;
+    async fn unpack(
+        &self,
+        cache: &Cache,
+        of: &Reference,
+        packed: &Packed,
+        Fetched { search, layer }: Fetched,
+    ) -> Result<(Note, Kept), RegistryError> {
         let no_room =
             || RegistryError::NotUnpacked { reference: of.clone(), reason: "there is no room in the cache".to_owned() };
-        let layer = self.fetch(&blob(of, &packed.layer)).await?.ok_or_else(no_room)?;
+        let layer = layer.ok_or_else(no_room)?;
 
         let _processor = cache.processor().await;
         let (digest, layer) = (packed.layer.digest, Arc::new(layer));
@@ -130,6 +159,9 @@ impl Registry {
 
     /// What to look for in a layer.
     async fn search(&self, of: &Reference, packed: &Packed) -> Result<Search, RegistryError> {
+        if packed.layer.size == 0 {
+            return Err(unusable(of, packed, UnusableLayer::Truncated));
+        }
         let max_module_size = self.inner.max_module_size;
         let max_unpacked_size = max_module_size.saturating_add(MAX_BESIDE);
         if packed.layer.size > max_unpacked_size {
@@ -183,6 +215,13 @@ impl Registry {
     }
 }
 
+/// A layer that can be unpacked.
+struct Fetched {
+    search: Search,
+    /// None where it cannot be kept.
+    layer: Option<Kept>,
+}
+
 /// Does something on a thread for what blocks; it stops soon when nobody waits for it any more.
 async fn run<T: Send + 'static>(
     work: impl FnOnce(&CancellationToken) -> Result<T, UnpackError> + Send + 'static,
@@ -192,11 +231,16 @@ async fn run<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&stop)).await.unwrap_or(Err(UnpackError::Stopped))
 }
 
-/// What a note about a layer is kept under. The same layer may be part of images that run something else.
+/// What a note about a layer is kept under. The same layer may be part of images that run something else, or that say
+/// otherwise how it is compressed.
 fn name(packed: &Packed) -> Digest {
     let config = packed.config.as_ref().map(|config| config.digest.to_string());
     // Another number where other rules choose another module.
-    Digest::of(format!("1 {} {}", packed.layer.digest, config.unwrap_or_default()).as_bytes())
+    let rules = match packed.compression {
+        Compression::Gzip => "1",
+        Compression::None => "1-plain",
+    };
+    Digest::of(format!("{rules} {} {}", packed.layer.digest, config.unwrap_or_default()).as_bytes())
 }
 
 fn blob(of: &Reference, layer: &Layer) -> Blob {

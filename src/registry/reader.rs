@@ -68,17 +68,13 @@ impl ModuleReader {
     async fn verify(&self) -> Result<(), RegistryError> {
         let Blob { digest, reference, .. } = &self.bytes.blob;
         let (expected, reference) = (*digest, reference.clone());
-        match (self.actual, &self.bytes.source) {
-            (Some(actual), Source::Registry(_)) if actual != expected => {
-                Err(RegistryError::DigestMismatch { reference, expected, actual })
-            }
-            // It was verified before its last bytes could be read.
-            (Some(actual), Source::File(_) | Source::Unpacked(_)) if actual != expected => {
-                self.bytes.registry.forget(expected).await;
-                Err(RegistryError::CacheChanged { reference })
-            }
-            _ => Ok(()),
+        let Some(actual) = self.actual.filter(|actual| *actual != expected) else { return Ok(()) };
+        if self.bytes.is_all_from_registry() {
+            return Err(RegistryError::DigestMismatch { reference, expected, actual });
         }
+        // A file was verified before its last bytes could be read; where it could not be read to its end, who knows.
+        self.bytes.registry.forget(expected).await;
+        Err(RegistryError::CacheChanged { reference })
     }
 }
 
@@ -90,6 +86,8 @@ pub struct RangeReader {
     registry: Registry,
     blob: Blob,
     source: Source,
+    /// The registry took over from a file.
+    began_in_cache: bool,
 }
 
 enum Source {
@@ -101,15 +99,15 @@ enum Source {
 
 impl RangeReader {
     pub(super) fn of_registry(registry: Registry, reader: BlobReader, blob: Blob) -> Self {
-        Self { registry, blob, source: Source::Registry(Box::new(reader)) }
+        Self { registry, blob, source: Source::Registry(Box::new(reader)), began_in_cache: false }
     }
 
     pub(super) fn of_unpacked(registry: Registry, reader: FileReader, blob: Blob) -> Self {
-        Self { registry, blob, source: Source::Unpacked(reader) }
+        Self { registry, blob, source: Source::Unpacked(reader), began_in_cache: false }
     }
 
     pub(super) fn of_file(registry: Registry, reader: FileReader, blob: Blob) -> Self {
-        Self { registry, blob, source: Source::File(reader) }
+        Self { registry, blob, source: Source::File(reader), began_in_cache: false }
     }
 
     /// The bytes that come next; `None` once the byte before was the module's last. A call that is cancelled loses
@@ -138,12 +136,26 @@ impl RangeReader {
                         if matches!(lost, FileRead::Broken) {
                             self.registry.forget(self.blob.digest).await;
                         }
+                        self.began_in_cache = reader.position() > 0;
                         let reader = BlobReader::new(self.registry.clone(), self.blob.clone(), reader.position());
                         self.source = Source::Registry(Box::new(reader));
                     }
                 },
             }
         }
+    }
+
+    /// Whether another reader from another offset costs no more than the bytes it reads: false once the registry has
+    /// answered a request for a part with the whole, which then has to be read up to that part each time.
+    pub fn knows_ranges(&self) -> bool {
+        match &self.source {
+            Source::Registry(reader) => reader.knows_ranges(),
+            Source::File(_) | Source::Unpacked(_) => true,
+        }
+    }
+
+    fn is_all_from_registry(&self) -> bool {
+        matches!(self.source, Source::Registry(_)) && !self.began_in_cache
     }
 
     fn remaining(&self) -> u64 {

@@ -127,17 +127,23 @@ impl Registry {
             refused = None;
             response = send(refused).await?;
         }
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // Whoever the registry sends us to may not choose who hears our secrets.
+        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != url.origin() {
             return Ok(response);
         }
         let answer = authenticator.answer(transport, of, response.headers(), refused).await?;
         send(Some(&answer)).await
     }
 
+    /// Whether it is the registry itself that answers, and not whom it sent us to.
+    fn is_of_registry(&self, of: &Reference, response: &Response) -> bool {
+        self.inner.transport.url(of, "").is_ok_and(|url| url.origin() == response.url().origin())
+    }
+
     fn check(&self, of: &Reference, response: Response) -> Result<Response, RegistryError> {
         match response.status() {
             StatusCode::OK => Ok(response),
-            StatusCode::UNAUTHORIZED => Err(self.inner.authenticator.refused(of)),
+            StatusCode::UNAUTHORIZED if self.is_of_registry(of, &response) => Err(self.inner.authenticator.refused(of)),
             StatusCode::FORBIDDEN => {
                 Err(RegistryError::Forbidden { host: host(response.url()), repository: of.repository().to_owned() })
             }

@@ -1,5 +1,7 @@
 //! A reference becomes a descriptor.
 
+use tokio::time::timeout;
+
 use super::{
     artifact::{self, Layer, Manifest, Selected, Unsupported},
     cache::Note,
@@ -8,8 +10,12 @@ use super::{
     reference::Reference,
     requests::Glance,
     retry::Retry,
+    transport::too_late,
 };
 use crate::digest::Digest;
+
+/// How many requests may take all of their time before an attempt to resolve is given up.
+const MOST_REQUESTS: u32 = 4;
 
 impl Registry {
     /// Finds the module that a reference names: one request for its manifest, two where an index leads to it.
@@ -24,7 +30,7 @@ impl Registry {
     pub async fn resolve(&self, reference: &Reference) -> Result<Module, RegistryError> {
         let mut retry = Retry::new();
         let (manifest_digest, selected) = loop {
-            match self.find(reference).await {
+            match self.find_in_time(reference).await {
                 Ok(found) => break found,
                 Err(error) => retry.wait(reference, error).await?,
             }
@@ -54,6 +60,12 @@ impl Registry {
                 Module { reference, manifest_digest, digest, size, media_type, origin }
             }
         })
+    }
+
+    /// Each request has its time, but there may be many: redirects, challenges, tokens, an index.
+    async fn find_in_time(&self, reference: &Reference) -> Result<(Digest, Selected), RegistryError> {
+        let found = timeout(self.timeout().saturating_mul(MOST_REQUESTS), self.find(reference));
+        found.await.unwrap_or_else(|_| Err(too_late(reference.host().to_owned())))
     }
 
     async fn find(&self, reference: &Reference) -> Result<(Digest, Selected), RegistryError> {

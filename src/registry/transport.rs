@@ -34,7 +34,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// What comes back within `timeout`, if at all: the head of each answer, and the whole of each document.
+    /// What comes back within `timeout`, if at all: the head of an answer, redirects included, and the whole of each
+    /// document.
     pub(super) fn new(host: &str, plain_http: bool, tls: TlsOptions, timeout: Duration) -> Result<Self, RegistryError> {
         // Over plain HTTP nobody needs to be trusted, unless a redirect or a reference leads elsewhere.
         let config = if plain_http { TlsOptions::client_config_or_nobody } else { TlsOptions::client_config };
@@ -57,12 +58,23 @@ impl Transport {
     pub(super) async fn send(
         &self,
         method: Method,
-        mut url: Url,
+        url: Url,
         headers: &HeaderMap,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, RegistryError> {
+        let first = host(&url);
+        let following = self.follow(method, url, headers, authorization);
+        timeout(self.timeout, following).await.map_err(|_| too_late(first))?
+    }
+
+    async fn follow(
+        &self,
+        method: Method,
+        mut url: Url,
+        headers: &HeaderMap,
+        mut authorization: Option<&HeaderValue>,
+    ) -> Result<Response, RegistryError> {
         let origin = url.origin();
-        let mut authorization = authorization;
         for _ in 0..=MAX_REDIRECTS {
             self.permit(&url)?;
             let client = if url.origin() == self.own_base.origin() { &self.own } else { &self.other };
@@ -70,8 +82,7 @@ impl Transport {
             if let Some(authorization) = authorization {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let answer = timeout(self.timeout, request.send()).await.map_err(|_| too_late(&url))?;
-            let response = answer.map_err(|error| broken(&url, error))?;
+            let response = request.send().await.map_err(|error| broken(&url, error))?;
             let Some(next) = location(&response)? else { return Ok(response) };
             url = next;
             authorization = authorization.filter(|_| url.origin() == origin);
@@ -82,7 +93,7 @@ impl Transport {
     /// The whole body of an answer, if it is at most `limit` bytes.
     pub(super) async fn document(&self, response: Response, limit: usize) -> Result<Vec<u8>, RegistryError> {
         let url = response.url().clone();
-        timeout(self.timeout, read_body(response, limit)).await.map_err(|_| too_late(&url))?
+        timeout(self.timeout, read_body(response, limit)).await.map_err(|_| too_late(host(&url)))?
     }
 
     /// The first `len` bytes of the body of an answer, which may have more.
@@ -91,13 +102,13 @@ impl Transport {
         let read = async {
             let mut body = Vec::with_capacity(len);
             while body.len() < len
-                && let Some(bytes) = response.chunk().await.map_err(|error| broken(&url, error))?
+                && let Some(bytes) = response.chunk().await.map_err(|error| interrupted(&url, error))?
             {
                 body.extend(bytes.iter().take(len - body.len()));
             }
             Ok(body)
         };
-        timeout(self.timeout, read).await.map_err(|_| too_late(&url))?
+        timeout(self.timeout, read).await.map_err(|_| too_late(host(&url)))?
     }
 
     /// How long anything may take.
@@ -123,7 +134,7 @@ async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Regi
         return Err(too_long());
     }
     let mut body = Vec::new();
-    while let Some(bytes) = response.chunk().await.map_err(|error| broken(&url, error))? {
+    while let Some(bytes) = response.chunk().await.map_err(|error| interrupted(&url, error))? {
         if body.len() + bytes.len() > limit {
             return Err(too_long());
         }
@@ -141,24 +152,28 @@ pub(super) fn unavailable(response: &Response) -> RegistryError {
     }
 }
 
-/// The error for a connection that could not be made, or broke.
-pub(super) fn broken(url: &Url, error: reqwest::Error) -> RegistryError {
+/// The error for a connection that could not be made, or broke before it brought an answer.
+fn broken(url: &Url, error: reqwest::Error) -> RegistryError {
+    match handshake_failure(&error) {
+        Some(source) => RegistryError::Handshake { host: host(url), source },
+        None => interrupted(url, error),
+    }
+}
+
+/// The error for a connection that broke in the middle of an answer: whatever TLS says of it, the two had agreed.
+pub(super) fn interrupted(url: &Url, error: reqwest::Error) -> RegistryError {
     let host = host(url);
-    // A URL's query may hold a signature.
-    let error = error.without_url();
-    if let Some(source) = handshake_failure(&error) {
-        return RegistryError::Handshake { host, source };
-    }
     if error.is_timeout() {
-        return too_late(url);
+        return too_late(host);
     }
-    RegistryError::Unavailable { host, reason: innermost(&error).to_string(), retry_after: None }
+    // A URL's query may hold a signature.
+    let reason = innermost(&error.without_url()).to_string();
+    RegistryError::Unavailable { host, reason, retry_after: None }
 }
 
 /// The error for an answer that did not come, or not to its end.
-fn too_late(url: &Url) -> RegistryError {
-    let reason = "it did not answer in time".to_owned();
-    RegistryError::Unavailable { host: host(url), reason, retry_after: None }
+pub(super) fn too_late(host: String) -> RegistryError {
+    RegistryError::Unavailable { host, reason: "it did not answer in time".to_owned(), retry_after: None }
 }
 
 /// The error for an answer that makes no sense.

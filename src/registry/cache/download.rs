@@ -166,25 +166,39 @@ impl<S: Source> Task<S> {
         let Some(partial) = Partial::create(store, blob.size).await else { return };
         // Nobody else sets it.
         let _ = self.download.file.set(partial.file().clone());
+        if self.complete(&blob, &partial).await {
+            partial.keep(blob.digest, blob.size).await;
+            self.list.remove(&self.download);
+            return self.report(|progress| progress.state = State::Done);
+        }
+        // The disk takes its time to give up a large file.
+        blocking(move || {
+            drop(partial);
+            drop(self);
+        })
+        .await;
+    }
+
+    /// Whether all of it came in the end.
+    async fn complete(&mut self, blob: &Blob, partial: &Partial) -> bool {
         loop {
-            match self.transfer(&blob, &partial).await {
-                Ok(()) => {
-                    partial.keep(blob.digest, blob.size).await;
-                    self.list.remove(&self.download);
-                    return self.report(|progress| progress.state = State::Done);
+            match self.transfer(blob, partial).await {
+                Ok(()) => return true,
+                Err(Interruption::Disk(error)) => {
+                    partial.trouble(&error);
+                    return false;
                 }
-                Err(Interruption::Disk(error)) => return partial.trouble(&error),
                 Err(Interruption::Failed(error)) => {
                     let may_go_on = error.is_retryable();
                     self.fail(error);
                     if !may_go_on {
-                        return;
+                        return false;
                     }
                 }
                 Err(Interruption::Deserted) => {}
             }
             if timeout(GRACE, self.download.called.notified()).await.is_err() {
-                return;
+                return false;
             }
             self.report(|progress| progress.state = State::Going);
         }

@@ -1,11 +1,11 @@
 //! A file that is being written, and the room that it was promised.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::Path,
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tempfile::TempPath;
@@ -16,6 +16,9 @@ use super::{
     store::{PREFIX, Store},
 };
 use crate::digest::Digest;
+
+/// After how long without a write nobody can be writing to a file.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// A file that is being written. It has no name that anybody reads until [`Self::keep`]; dropped before, it is gone.
 pub(in crate::registry) struct Partial {
@@ -103,9 +106,37 @@ pub(super) fn clean(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if is_ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        if is_ours && File::open(entry.path()).is_ok_and(|file| is_free(&file.try_lock(), || age(&file))) {
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Whether nobody writes to a file, by what came of locking it. Where the file system knows no locks, its age tells.
+fn is_free(locked: &Result<(), TryLockError>, age: impl FnOnce() -> Duration) -> bool {
+    match locked {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => age() > ABANDONED,
+    }
+}
+
+/// The time since a file was written to last; none if that is in the future.
+fn age(file: &File) -> Duration {
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_locks_a_file_is_free_when_nobody_wrote_to_it_for_a_day() {
+        let unsupported = || Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
+        assert!(is_free(&unsupported(), || ABANDONED * 2) && !is_free(&unsupported(), || ABANDONED));
+        assert!(is_free(&Ok(()), Duration::default));
+        assert!(!is_free(&Err(TryLockError::WouldBlock), || ABANDONED * 2));
+    }
 }

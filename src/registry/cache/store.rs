@@ -154,10 +154,15 @@ impl Store {
     /// Opens a file, and notes that it is in use.
     fn find(&self, name: Name) -> Option<Found> {
         let opened = File::open(self.path(name)).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
-        let Some((file, metadata)) = opened.ok().filter(|(_, metadata)| metadata.is_file()) else {
+        let (file, metadata) = match opened {
+            Ok((file, metadata)) if metadata.is_file() => (file, metadata),
+            // Too many open files, say: it takes up its room all the same.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return None,
             // Another process, or somebody who cleans up.
-            self.index().forget(name);
-            return None;
+            _ => {
+                self.index().forget(name);
+                return None;
+            }
         };
         let _ = file.set_modified(SystemTime::now());
         let checked = self.index().touch(name, metadata.len());

@@ -115,8 +115,12 @@ impl<'a> Archive<'a> {
 
     fn header(&mut self) -> Result<Option<Header>, UnpackError> {
         self.content.skip(self.left)?;
-        self.content.skip(self.padding)?;
+        // Some writers leave the last padding out.
+        let is_padded = self.content.skip_if_there(self.padding)?;
         self.has(0);
+        if !is_padded {
+            return Ok(None);
+        }
         let mut header = Header::new_old();
         if !self.content.fill(header.as_mut_bytes())? || header.as_bytes().iter().all(|byte| *byte == 0) {
             return Ok(None);

@@ -26,6 +26,8 @@ pub(super) struct Choice<'a> {
     by_plugin: Option<Found>,
     by_entrypoint: Option<Found>,
     by_suffix: Vec<Found>,
+    /// There were more than are remembered.
+    has_more: bool,
 }
 
 impl<'a> Choice<'a> {
@@ -44,8 +46,11 @@ impl<'a> Choice<'a> {
             self.by_entrypoint.clone_from(&candidate);
         }
         self.by_suffix.retain(|other| other.name != name);
-        if is_module(&name) && self.by_suffix.len() < MOST {
-            self.by_suffix.extend(candidate);
+        if is_module(&name) {
+            match self.by_suffix.len() {
+                MOST => self.has_more |= candidate.is_some(),
+                _ => self.by_suffix.extend(candidate),
+            }
         }
     }
 
@@ -56,11 +61,12 @@ impl<'a> Choice<'a> {
         }
         let mut candidates = self.by_suffix.into_iter();
         match (candidates.next(), candidates.as_slice()) {
-            (Some(only), []) => Ok(only),
+            (Some(only), []) if !self.has_more => Ok(only),
             (Some(first), others) => {
                 let names = others.iter().map(|other| other.name.as_slice());
                 Err(UnusableLayer::SeveralModules(seen(std::iter::once(&*first.name).chain(names))).into())
             }
+            (None, _) if self.has_more => Err(UnusableLayer::SeveralModules(seen([])).into()),
             (None, _) => Err(UnusableLayer::NoModule.into()),
         }
     }
@@ -122,6 +128,17 @@ mod tests {
         let many: Vec<_> = (0..1000).map(|i| format!("{i}/{}.wasm", "x".repeat(1000))).collect();
         let error = chosen(&many.iter().map(String::as_str).collect::<Vec<_>>(), None).unwrap_err();
         assert!(error.contains("0/xxx") && error.len() < 1000, "{error}");
+    }
+
+    #[test]
+    fn of_more_modules_than_are_remembered_none_is_guessed_whatever_takes_their_places() {
+        let names: Vec<_> = (0..=MOST).map(|i| format!("{i}.wasm")).collect();
+        for kept in [0, 1] {
+            let replaced: Vec<_> = names[kept..MOST].iter().map(|name| format!("!{name}")).collect();
+            let paths: Vec<_> = names.iter().chain(&replaced).map(String::as_str).collect();
+            let error = chosen(&paths, None).unwrap_err();
+            assert!(error.contains("several modules"), "{error}");
+        }
     }
 
     #[test]

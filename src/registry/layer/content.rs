@@ -63,7 +63,12 @@ impl<'a> Content<'a> {
     }
 
     /// Passes over so many bytes.
-    pub(super) fn skip(&mut self, mut count: u64) -> Result<(), UnpackError> {
+    pub(super) fn skip(&mut self, count: u64) -> Result<(), UnpackError> {
+        if self.skip_if_there(count)? { Ok(()) } else { Err(UnusableLayer::Truncated.into()) }
+    }
+
+    /// Passes over so many bytes; or says `false`, where there are fewer to come.
+    pub(super) fn skip_if_there(&mut self, mut count: u64) -> Result<bool, UnpackError> {
         // Before a byte is read: whoever claims more than may come is lying, or too long.
         if count > self.left {
             return Err(UnusableLayer::TooLong(self.limit).into());
@@ -72,11 +77,11 @@ impl<'a> Content<'a> {
         while count > 0 {
             let wanted = at_most(BUFFER, count);
             match self.read(&mut buffer[..wanted])? {
-                0 => return Err(UnusableLayer::Truncated.into()),
+                0 => return Ok(false),
                 read => count -= read as u64,
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Passes over all that is left.

@@ -206,13 +206,22 @@ fn entries_without_end_are_given_up() {
 }
 
 #[test]
+fn an_archive_may_end_within_the_padding_of_its_last_entry() {
+    let entry = file("plugin.wasm", MODULE);
+    for end in [512 + MODULE.len(), entry.len() - 1, entry.len()] {
+        assert_eq!(unpacked(&entry[..end], &search()).unwrap(), MODULE, "{end}");
+    }
+    assert!(unpacked(&entry[..512 + MODULE.len() - 1], &search()).is_err());
+}
+
+#[test]
 fn a_layer_that_ends_too_early_is_refused_wherever_it_does() {
     let layer = archive(&[file("a", &[1; 600]), pax("comment=x"), file("plugin.wasm", MODULE)]);
-    let end = layer.len() - 1024;
-    for length in 0..end {
+    for length in 0..512 + 1024 + 1024 + 512 + MODULE.len() {
         let error = why(&layer[..length], &search());
-        let is_between_entries = length == 0 || length == 512 + 1024 || length == 512 + 1024 + 1024;
-        let expected = if is_between_entries { "holds no regular file" } else { "ends too early" };
+        // Within the padding of an entry, or between entries.
+        let may_end = matches!(length, 0 | 1112..=1536 | 2061..=2560);
+        let expected = if may_end { "holds no regular file" } else { "ends too early" };
         assert!(error.contains(expected), "{length}: {error}");
     }
     let layer = gzip(&layer);

@@ -183,3 +183,34 @@ async fn a_registry_without_tls_is_told_apart_from_one_that_is_away() {
     let error = refusal(&registry(&host), "add:1").await;
     assert!(matches!(error, RegistryError::Unavailable { .. }) && error.is_retryable(), "{error}");
 }
+
+#[tokio::test]
+async fn whom_the_registry_sends_us_to_does_not_choose_who_hears_the_password() {
+    let listener = StandIn::start(|_| Response::new(Body::from(r#"{"token": "x"}"#))).await;
+    let challenge = format!("Bearer realm=\"http://{}/token\"", listener.host);
+    let store = StandIn::start(move |_| {
+        Response::builder().status(401).header("www-authenticate", &challenge).body(Body::empty()).unwrap()
+    })
+    .await;
+    let target = format!("http://{}/blob", store.host);
+    let manifest = manifest(&module(1000));
+    let server = StandIn::start(move |request| {
+        let response = Response::builder();
+        match header(request, "authorization") {
+            None => response.status(401).header("www-authenticate", "Basic realm=\"x\"").body(Body::empty()),
+            Some(_) if request.uri().path().contains("/blobs/") => {
+                response.status(307).header("location", &target).body(Body::empty())
+            }
+            Some(_) => response.body(Body::from(manifest.clone())),
+        }
+        .unwrap()
+    })
+    .await;
+    let registry = with(basic("secret"), &server.host);
+    let error = refusal(&registry, "add:1").await;
+    assert!(matches!(&error, RegistryError::InvalidResponse { host, .. } if *host == store.host), "{error}");
+    assert_eq!(listener.seen(), []);
+    let before = server.seen().len();
+    resolve(&registry, "add:2").await.unwrap();
+    assert_eq!(server.seen().len(), before + 1, "the registry's own credentials are still good");
+}

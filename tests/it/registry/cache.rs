@@ -1,6 +1,6 @@
 //! What is fetched once, and what is not lost when the disk is.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::FileExt as _, path::PathBuf};
 
 use futures::future::join_all;
 use tempfile::TempDir;
@@ -247,4 +247,19 @@ async fn a_blob_that_is_not_what_its_digest_says_is_not_kept() {
     let error = pull(&registry, "add:1").await.unwrap_err();
     assert!(matches!(error, RegistryError::DigestMismatch { .. }), "{error}");
     assert!(!place.file().exists());
+}
+
+#[tokio::test]
+async fn what_a_copy_spoilt_before_it_was_cut_off_is_not_blamed_on_the_registry() {
+    let place = Place::new([]).await;
+    let registry = place.registry(&place.cache());
+    pull(&registry, "add:1").await.unwrap();
+    let one = resolve(&registry, "add:1").await.unwrap();
+    let mut reader = registry.open(&one).await.unwrap();
+    let file = fs::OpenOptions::new().write(true).open(place.file()).unwrap();
+    file.write_all_at(b"!", 100).unwrap();
+    file.set_len(1_000_000).unwrap();
+    let (_, result) = read(&mut reader).await;
+    assert!(matches!(result, Err(RegistryError::CacheChanged { .. })), "{result:?}");
+    assert!(pull(&registry, "add:1").await.unwrap() == place.bytes);
 }

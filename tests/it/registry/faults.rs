@@ -2,10 +2,13 @@
 
 use std::{fs, io::Write};
 
-use wasmproxy::{digest::Digest, registry::RegistryError};
+use wasmproxy::{
+    digest::Digest,
+    registry::{Registry, RegistryError, RegistryOptions},
+};
 
-use super::{module, pull, read, registry, resolve, resolved};
-use crate::lab::{self, Direction, FaultProxy};
+use super::{module, options, pull, read, registry, resolve, resolved};
+use crate::lab::{self, Direction, FaultProxy, RegistryConfig, Transport};
 
 const SIZE: usize = 4 << 20;
 
@@ -111,4 +114,17 @@ async fn a_blob_of_another_size_is_refused() {
     assert_eq!(size().await, (resolved.size, resolved.size + 4));
     fs::OpenOptions::new().write(true).open(&blob).unwrap().set_len(1000).unwrap();
     assert_eq!(size().await, (resolved.size, 1000));
+}
+
+#[tokio::test]
+async fn a_byte_that_changed_within_tls_breaks_a_transfer_that_goes_on() {
+    let mut server = lab::Registry::start().await;
+    let bytes = module(SIZE);
+    server.push("add:1", bytes.clone()).await;
+    server.start_again_as(RegistryConfig::default().transport(Transport::Tls)).await;
+    let proxy = FaultProxy::to(&server.host()).await;
+    proxy.corrupt(Direction::ToClient, [SIZE as u64 / 2]);
+    let options = RegistryOptions { tls: server.tls(), plain_http: false, ..options(&proxy.host) };
+    assert!(pull(&Registry::new(options).unwrap(), "add:1").await.unwrap() == bytes);
+    assert_eq!(proxy.connections(), 2, "resumed once");
 }

@@ -8,10 +8,13 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
-use wasmproxy::{digest::Digest, registry::RegistryError};
+use wasmproxy::{
+    digest::Digest,
+    registry::{Registry, RegistryError, RegistryOptions},
+};
 
-use super::servers::stand_in::StandIn;
-use super::{manifest, module, pull, read, refusal, registry, resolved};
+use super::servers::stand_in::{StandIn, with_ranges};
+use super::{manifest, module, options, pull, read, refusal, registry, resolved};
 use crate::lab::FaultProxy;
 
 fn status(status: u16) -> axum::http::response::Builder {
@@ -231,4 +234,28 @@ async fn a_busy_registry_is_asked_again_in_the_middle_of_a_transfer() {
     result.unwrap();
     assert!(came == bytes);
     assert!(pull(&registry, "add:1").await.is_err(), "a blob is no manifest");
+}
+
+#[tokio::test]
+async fn redirects_take_no_longer_together_than_one_answer() {
+    let server = StandIn::start(|_| status(302).header("location", "/again").body(Body::empty()).unwrap()).await;
+    let proxy = FaultProxy::to(&server.host).await;
+    // Each of them in time, but not all.
+    proxy.delay(Duration::from_millis(50));
+    let options = RegistryOptions { timeout: Duration::from_millis(300), ..options(&proxy.host) };
+    let error = refusal(&Registry::new(options).unwrap(), "add:1").await;
+    assert!(error.is_retryable() && error.to_string().contains("in time"), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_without_ranges_is_known_for_it_once_it_was_asked_for_a_part() {
+    let bytes = module(1000);
+    let blob = bytes.clone();
+    let without = StandIn::start(move |_| Response::new(Body::from(blob.clone()))).await;
+    let blob = bytes.clone();
+    let with = StandIn::start(move |request| with_ranges(request, &blob)).await;
+    for (server, offset, expected) in [(&without, 0, true), (&without, 500, false), (&with, 500, true)] {
+        let reader = registry(&server.host).open_at(&resolved(&server.host, &bytes), offset).await.unwrap();
+        assert_eq!(reader.knows_ranges(), expected, "{offset}");
+    }
 }

@@ -167,3 +167,56 @@ async fn a_layer_that_unpacks_to_far_more_than_a_module_is_given_up() {
         other => panic!("{other}"),
     }
 }
+
+#[tokio::test]
+async fn a_layer_that_is_not_what_its_digest_says_is_not_fetched_again_at_once() {
+    let (workshop, proxy, layer) = image().await;
+    workshop.server.corrupt(layer);
+    let registry = workshop.unpacking_from(&proxy.host);
+    for _ in 0..3 {
+        let error = refusal(&registry, "image:1").await;
+        assert!(matches!(error, RegistryError::DigestMismatch { .. }), "{error}");
+    }
+    assert_eq!(downloads(&proxy), 1);
+}
+
+#[tokio::test]
+async fn a_registry_that_trickles_keeps_nobody_from_the_same_layer_of_another() {
+    let (workshop, slow, _) = image().await;
+    let cache = Cache::open(workshop.path("cache"), 1 << 30).unwrap();
+    let client = |host: &str| Registry::new(RegistryOptions { cache: Some(cache.clone()), ..options(host) }).unwrap();
+    slow.throttle(50_000);
+    let tenant = client(&slow.host);
+    let resolving = std::pin::pin!(resolve(&tenant, "image:1"));
+    let underway = slow.until_sent(Direction::ToClient, 30_000);
+    let (resolving, ()) = match futures::future::select(resolving, std::pin::pin!(underway)).await {
+        futures::future::Either::Right(((), resolving)) => (resolving, ()),
+        futures::future::Either::Left(_) => panic!("it should be slow"),
+    };
+    let other = client(&workshop.server.host());
+    let pulled = std::pin::pin!(pull(&other, "image:1"));
+    match futures::future::select(resolving, pulled).await {
+        futures::future::Either::Right((pulled, _)) => assert!(pulled.unwrap() == module(SIZE)),
+        futures::future::Either::Left(_) => panic!("the other waited for it"),
+    }
+}
+
+#[tokio::test]
+async fn a_layer_under_a_media_type_that_is_put_right_is_looked_at_again() {
+    let (workshop, proxy, _) = image().await;
+    let registry = workshop.unpacking_from(&proxy.host);
+    workshop.push("image:1", None, &[&format!("layer:{TAR}+gzip")]).await;
+    assert!(matches!(super::why(&registry, "image:1").await, Unsupported::Layer { .. }));
+    workshop.push("image:1", None, &[&format!("layer:{TAR}")]).await;
+    assert!(pull(&registry, "image:1").await.unwrap() == module(SIZE));
+}
+
+#[tokio::test]
+async fn an_empty_layer_is_refused_and_not_asked_for() {
+    let (workshop, proxy, _) = image().await;
+    workshop.write("layer", b"");
+    workshop.push("image:1", None, &[&format!("layer:{TAR}")]).await;
+    let why = super::why(&workshop.unpacking_from(&proxy.host), "image:1").await;
+    assert!(matches!(why, Unsupported::Layer { why: UnusableLayer::Truncated, .. }), "{why}");
+    assert!(!proxy.lines("GET ").iter().any(|line| line.contains("/blobs/")));
+}
