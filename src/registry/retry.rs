@@ -41,7 +41,7 @@ impl Retry {
             *self = Self::new();
             return Err(error);
         };
-        tracing::warn!(%reference, %error, "trying again");
+        tracing::debug!(%reference, %error, "trying again");
         tokio::time::sleep(delay).await;
         Ok(())
     }

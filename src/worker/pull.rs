@@ -136,17 +136,19 @@ async fn feed(
     let Publisher { link, plan, .. } = publisher;
     let Plan { module, head } = &**plan;
     let mut source: Option<ChunkSource> = None;
-    let mut next = 0;
     for &index in chunks {
         let mut reading = match source.take() {
-            Some(reading) if next == index => reading,
+            Some(mut reading) if reading.is_nearer(index) => {
+                intake.until_stopped(reading.pass_over(index)).await??;
+                reading
+            }
             _ => {
                 let opening = ChunkSource::open_at(&link.registry, module, head.clone(), index, digests.clone());
                 intake.until_stopped(opening).await??
             }
         };
         intake.put(publisher, &mut reading, &[format], |_| ()).await?;
-        (source, next) = (Some(reading), index + 1);
+        source = Some(reading);
     }
     Ok(())
 }

@@ -177,6 +177,23 @@ impl ChunkSource {
         Ok(())
     }
 
+    /// Whether reading on to chunk `index` is no more work for the registry than asking for it anew.
+    pub(super) fn is_nearer(&self, index: u32) -> bool {
+        let knows_ranges = match &self.reader {
+            Reader::Whole(_) => true,
+            Reader::Part(reader) => reader.knows_ranges(),
+        };
+        index == self.next || (index > self.next && !knows_ranges)
+    }
+
+    /// Reads on to chunk `index`.
+    pub(super) async fn pass_over(&mut self, index: u32) -> Result<(), RegistryError> {
+        while self.next < index {
+            self.next(&[]).await?;
+        }
+        Ok(())
+    }
+
     /// The first so many chunks, for who must tell whether they are the same as others; none where they are not known, or
     /// where there are none.
     pub(super) fn first(&self, chunks: u32) -> Option<Begun> {
