@@ -20,6 +20,7 @@ pub struct Gated {
     /// `127.0.0.1:port`.
     pub host: String,
     gate: watch::Sender<Gate>,
+    asked: watch::Receiver<usize>,
     _server: JoinSet<()>,
 }
 
@@ -37,6 +38,18 @@ struct Gate {
 impl Gated {
     /// Nothing of the module is released yet.
     pub async fn start(module: Vec<u8>) -> Self {
+        Self::start_with(module, true).await
+    }
+
+    /// One that answers with the whole module, whatever part of it is asked for, and at once.
+    pub async fn without_ranges(module: Vec<u8>) -> Self {
+        let size = module.len();
+        let registry = Self::start_with(module, false).await;
+        registry.release(size);
+        registry
+    }
+
+    async fn start_with(module: Vec<u8>, ranges: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let digest = Digest::of(&module);
@@ -46,16 +59,24 @@ impl Gated {
         let manifest =
             json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]}).to_string();
         let (sender, gate) = watch::channel(Gate::default());
+        let (counting, asked) = watch::channel(0);
+        let counting = std::sync::Arc::new(counting);
         let module = Bytes::from(module);
         let router = Router::new().fallback(async move |request: Request| {
             if request.uri().path().contains("/manifests/") {
                 return ([(header::CONTENT_TYPE, media_type)], manifest.clone()).into_response();
             }
-            blob(&request, module.clone(), gate.clone())
+            counting.send_modify(|asked| *asked += 1);
+            blob(&request, module.clone(), gate.clone(), ranges)
         });
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { host, gate: sender, _server: server }
+        Self { host, gate: sender, asked, _server: server }
+    }
+
+    /// How often it was asked for the module, or a part of it.
+    pub fn asked(&self) -> usize {
+        *self.asked.borrow()
     }
 
     /// Hands out the module up to this byte.
@@ -74,10 +95,11 @@ impl Gated {
     }
 }
 
-fn blob(request: &Request, module: Bytes, gate: watch::Receiver<Gate>) -> Response {
+fn blob(request: &Request, module: Bytes, gate: watch::Receiver<Gate>, ranges: bool) -> Response {
     let range = request
         .headers()
         .get(header::RANGE)
+        .filter(|_| ranges)
         .and_then(|range| range.to_str().ok())
         .map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap());
     let (from, size) = (range.unwrap_or(0), module.len());

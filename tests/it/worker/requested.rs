@@ -7,7 +7,10 @@ use wasmproxy::{
     worker::{Phase, RegistryState, Source},
 };
 
-use super::channel::{CHUNK, Channel, Listener, Said, assembled, until, until_listening, until_published};
+use super::{
+    channel::{CHUNK, Channel, Listener, Said, assembled, until, until_listening, until_published},
+    gated::Gated,
+};
 use crate::{lab::BrokerConfig, modules::module};
 
 /// A channel with a worker that is ready, and somebody who listens.
@@ -245,4 +248,28 @@ async fn what_a_device_asks_for_in_vain_does_not_unsettle_the_channel() {
     listener.ask(r#"{"app_name": "wasm/other:1", "device": "d"}"#).await;
     assert_eq!(listener.hear_an_error().await.code, ErrorCode::RegistryUnavailable);
     assert_eq!(worker.progress().borrow().registry, RegistryState::Ready);
+}
+
+#[tokio::test]
+async fn a_registry_without_ranges_is_asked_a_few_times_however_scattered_the_chunks_are() {
+    let mut channel = Channel::start().await;
+    let bytes = module(100 * CHUNK);
+    let registry = Gated::without_ranges(bytes.clone()).await;
+    channel.take_from(&registry.host);
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let mut listener = channel.listen().await;
+    let chunks: Vec<_> = (0..100).step_by(3).map(|index| [index, index]).collect();
+    let ask = json!({"app_name": "wasm/add:1", "device": "d", "digest": Digest::of(&bytes), "chunk_size": CHUNK, "chunks": chunks});
+    listener.ask(&ask.to_string()).await;
+    for expected in chunks {
+        let Said::Device(_, chunk) = listener.hear().await else { panic!("not on the device's topic") };
+        assert_eq!(chunk.index, expected[0]);
+        assert_eq!(chunk.data, bytes[chunk.index as usize * CHUNK..][..CHUNK]);
+    }
+    assert!(
+        registry.asked() <= 3,
+        "{}: once for the digests of all chunks, once for the first, once for the others",
+        registry.asked()
+    );
 }
