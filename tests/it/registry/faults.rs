@@ -1,6 +1,6 @@
 //! Connections that break and blobs that rot.
 
-use std::{fs, io::Write};
+use std::{fs, io::Write, time::Duration};
 
 use wasmproxy::{
     digest::Digest,
@@ -123,6 +123,8 @@ async fn a_byte_that_changed_within_tls_breaks_a_transfer_that_goes_on() {
     server.push("add:1", bytes.clone()).await;
     server.start_again_as(RegistryConfig::default().transport(Transport::Tls)).await;
     let proxy = FaultProxy::to(&server.host()).await;
+    // So slow that we wait for it, and hear what TLS says.
+    proxy.delay(Duration::from_millis(1));
     proxy.corrupt(Direction::ToClient, [SIZE as u64 / 2]);
     let options = RegistryOptions { tls: server.tls(), plain_http: false, ..options(&proxy.host) };
     assert!(pull(&Registry::new(options).unwrap(), "add:1").await.unwrap() == bytes);
