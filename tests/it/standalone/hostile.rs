@@ -18,9 +18,9 @@ use crate::{
     waiting::connected,
 };
 
-/// How far two peaks may be apart, in bytes: the queues that fill up are bounded, and not always full to the brim. Fewer
-/// than 300 bytes for each further message would be a leak of that size.
-const TOLERANCE: u64 = 16 << 20;
+/// How far two peaks may be apart, in bytes: the queues that fill up are bounded, and not always full to the brim. More than
+/// 550 bytes for each further message would be found, which the least of them is not.
+const TOLERANCE: u64 = 32 << 20;
 
 /// What so many messages of each kind have cost a worker that serves an honest device after them.
 struct Cost {
