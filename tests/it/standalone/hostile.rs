@@ -18,8 +18,8 @@ use crate::{
     waiting::connected,
 };
 
-/// How far two peaks may be apart, in bytes: the queues that fill up are bounded, and not always full to the brim. More than
-/// 550 bytes for each further message would be found, which the least of them is not.
+/// How far two peaks may be apart, in bytes: the queues that fill up are bounded, and not always full to the brim. A leak of
+/// 550 bytes for each further message would be found.
 const TOLERANCE: u64 = 32 << 20;
 
 /// What so many messages of each kind have cost a worker that serves an honest device after them.
