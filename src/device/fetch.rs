@@ -117,6 +117,8 @@ impl<F: FnMut(Event) + Send> Driver<F> {
         let whole = self.gather().await?;
         // A connection waits while messages pile up, and with it the word that the receipt has been taken.
         drop(self.messages);
+        // Nor must a request that nobody looks after any more stand before it.
+        drop(self.requests);
         self.file.keep().await?;
         let elapsed = begun.elapsed();
         let receipt = send_receipt(&self.client, self.topics.receipt, reference, whole.digest).await;
@@ -177,7 +179,10 @@ impl<F: FnMut(Event) + Send> Driver<F> {
             Ok(ack) => ack.no_subscribers,
             // It passes, as a silence does.
             Err(
-                PublishError::QuotaExceeded | PublishError::SeemsDenied { .. } | PublishError::SeemsTooLarge { .. },
+                PublishError::QuotaExceeded
+                | PublishError::Rejected { .. }
+                | PublishError::SeemsDenied { .. }
+                | PublishError::SeemsTooLarge { .. },
             ) => true,
             Err(error) => return Err(FetchError::Request(error)),
         };

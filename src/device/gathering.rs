@@ -205,7 +205,8 @@ impl Gathering {
                 self.subject.disbelieve()?;
                 Ok(self.begin_anew(Cause::Refuted, now))
             }
-            _ if notice.retryable => {
+            // Ours are as they should be: somebody else asks under our name, or the other end is too old for us.
+            _ if notice.retryable || notice.code == ErrorCode::BadRequest => {
                 self.refusal = Some(Box::new(notice));
                 Ok(Meaning::AskLater(self.patience.refused(now)))
             }
@@ -227,7 +228,7 @@ impl Gathering {
             // That is the answer to an earlier request.
             return Ok(Meaning::Nothing);
         }
-        self.subject.changed(&self.wish, whole)?;
+        self.subject.changed(&self.wish, whole, Audience::Us)?;
         let meaning = self.begin_anew(Cause::Changed, now);
         // The first request by number of a device that knows nothing is bound to be answered so.
         Ok(if known.is_some() { meaning } else { Meaning::Nothing })
@@ -272,7 +273,7 @@ impl Gathering {
             Some(_) => (),
         }
         if let Some(rival) = self.subject.rival() {
-            self.subject.changed(&self.wish, Some(rival))?;
+            self.subject.changed(&self.wish, Some(rival), Audience::Everyone)?;
             (self.batch, self.passing) = (None, false);
             return Ok(Next::BeginAnew(Cause::Overtaken));
         }
@@ -291,7 +292,8 @@ impl Gathering {
 
     /// The request for what is missing now; it is remembered as the batch under way.
     fn request(&mut self) -> Request {
-        if let (Some(batch), Some(assembly)) = (&self.batch, self.subject.assembly()) {
+        // What was not sent is not lost.
+        if let (Some(batch), Some(assembly), None) = (&self.batch, self.subject.assembly(), &self.refusal) {
             let came = batch.iter().map(|index| u32::from(assembly.contains(index))).sum();
             self.window.came_short(came);
         }

@@ -33,6 +33,8 @@ pub struct Patience {
     ask_by: Instant,
     give_up_at: Instant,
     refusals: u32,
+    /// Until when the last refusal is heeded.
+    refused_until: Option<Instant>,
     heard_at: Option<Instant>,
     /// How long the next chunk may well take, by those before it: on a slow link a single one takes longer than any
     /// silence.
@@ -50,6 +52,7 @@ impl Patience {
             ask_by: now,
             give_up_at: after(now, give_up_after),
             refusals: 0,
+            refused_until: None,
             heard_at: None,
             pace: Duration::ZERO,
         }
@@ -73,6 +76,7 @@ impl Patience {
     /// A request goes out.
     pub fn asking(&mut self) {
         self.ask_at = None;
+        self.refused_until = None;
     }
 
     /// The broker has taken the request: the silence begins, unless the answer was faster than the broker's word.
@@ -87,6 +91,7 @@ impl Patience {
     /// Somebody is sending what is here already: the silence begins anew, but not for ever.
     pub fn heard(&mut self, now: Instant) {
         self.refusals = 0;
+        self.refused_until = None;
         if let Some(before) = self.heard_at.replace(now) {
             self.pace = (now - before).max(self.pace * 7 / 8);
         }
@@ -116,10 +121,15 @@ impl Patience {
 
     /// The other end cannot help right now. Returns how long to wait: longer each time, and never quite the same.
     pub fn refused(&mut self, now: Instant) -> Duration {
+        // Who says so again and again does not put it off.
+        if let Some(until) = self.refused_until.filter(|until| *until > now) {
+            return until - now;
+        }
         let longest = BACKOFF.saturating_mul(1 << self.refusals.min(16)).min(MAX_BACKOFF);
         self.refusals += 1;
         let wait = longest / 2 + self.up_to(longest / 2);
         self.ask_at = Some(now + wait);
+        self.refused_until = self.ask_at;
         wait
     }
 
@@ -259,6 +269,16 @@ mod tests {
         assert!(patience.ask_at().unwrap() < patience.give_up_at());
     }
 
+    #[test]
+    fn who_says_again_that_he_cannot_help_does_not_put_it_off() {
+        let (mut patience, now) = patience(7);
+        patience.asking();
+        let wait = patience.refused(now);
+        let later = now + wait / 2;
+        assert_eq!(patience.refused(later), now + wait - later);
+        assert_eq!(patience.ask_at(), Some(now + wait));
+    }
+
     proptest! {
         #[test]
         fn silence_lasts_ten_to_fifteen_seconds(seed in any::<u64>()) {
@@ -275,6 +295,7 @@ mod tests {
             let (mut patience, now) = patience(seed);
             let mut longest = BACKOFF;
             for _ in 0..refusals {
+                patience.asking();
                 let wait = patience.refused(now);
                 prop_assert!((longest / 2..=longest).contains(&wait));
                 prop_assert_eq!(patience.ask_at(), Some(now + wait));

@@ -137,6 +137,15 @@ impl Subject {
             return Ok(true);
         }
         match accept(wish, whole) {
+            // The same module: how it is cut we were told alone, and what we had heard of that was false.
+            Ok(assembly)
+                if to == Audience::Us && !self.confirmed && known.is_some_and(|known| known.digest == whole.digest) =>
+            {
+                self.disbelieve()?;
+                self.begin(assembly);
+                self.confirmed = true;
+                return Ok(true);
+            }
             Ok(_) if known.is_some() => self.rival = Some(whole),
             Ok(assembly) => {
                 self.begin(assembly);
@@ -154,7 +163,7 @@ impl Subject {
     ///
     /// # Errors
     /// Where that has happened [`MAX_CHANGES`] times, or `with` cannot be accepted.
-    pub fn changed(&mut self, wish: &Wish, with: Option<Whole>) -> Result<(), FetchError> {
+    pub fn changed(&mut self, wish: &Wish, with: Option<Whole>, said_to: Audience) -> Result<(), FetchError> {
         if self.assembly.is_some() {
             self.changes += 1;
         }
@@ -165,7 +174,7 @@ impl Subject {
         self.taciturn |= with.is_none();
         self.forget();
         if let Some(whole) = with {
-            self.turn_to(wish, whole, Audience::Us)?;
+            self.turn_to(wish, whole, said_to)?;
         }
         Ok(())
     }

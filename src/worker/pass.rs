@@ -88,7 +88,9 @@ async fn first_round(
         if let Some(begun) = active.begun.filter(is_time)
             && source.first(begun.chunks) != Some(begun)
         {
-            return Err(SendError::Unlike { reference: publisher.plan.module.reference.clone() });
+            let error = SendError::Unlike { reference: publisher.plan.module.reference.clone() };
+            tracing::warn!("{error}");
+            return Err(error);
         }
         intake.until_stopped(pace.wait(layout.len_of(index))).await?;
         let log = active.log.as_ref().filter(|_| !source.is_checked()).cloned();

@@ -51,9 +51,9 @@ impl SendError {
     pub(super) fn failure(&self) -> Option<Failure> {
         let reason = match self {
             Self::Registry(error) => return Some(error.into()),
-            Self::Stopped | Self::Publish(PublishError::Closed) => return None,
+            // What was asked for is held, and served once nobody can mix it with what was said before.
+            Self::Unlike { .. } | Self::Stopped | Self::Publish(PublishError::Closed) => return None,
             Self::Uncut { .. } => FailureReason::UnsupportedArtifact,
-            Self::Unlike { .. } => FailureReason::DigestMismatch,
             Self::PacketsTooSmall(_) => FailureReason::ChunkTooLarge,
             Self::Publish(error) => broker_reason(error),
         };

@@ -94,6 +94,10 @@ async fn chunks_by_number_come_on_the_devices_own_topic() {
     }
     worker.progress().wait_for(|progress| progress.totals.chunks == 4).await.unwrap();
 
+    // Whoever asks for more under the device's name does not keep it from what there is.
+    listener.ask(&ask(json!([[1, 1]]), &pushed.to_string())).await;
+    listener.ask(&ask(json!([[10, 12]]), &pushed.to_string())).await;
+    assert!(matches!(listener.hear().await, Said::Device(_, chunk) if chunk.index == 1));
     listener.ask(&ask(json!([[10, 10]]), &pushed.to_string())).await;
     assert_eq!(listener.hear_an_error().await.code, ErrorCode::BadRequest);
     let other = Digest::of(b"other").to_string();

@@ -91,8 +91,37 @@ fn a_size_that_is_not_the_modules_is_found_out() {
     assert_eq!(scene.after(Duration::from_secs(1)).asks(), Some(vec![0]), "asks what the module is");
     scene.hears_notice(changed_to(module));
     assert_eq!(scene.after(Duration::from_secs(1)).asks(), Some(vec![0, 1, 2, 3, 4]));
-    // What the worker itself has said and then refuses is the end.
-    assert!(scene.gathering.error(notice(ErrorCode::BadRequest), scene.now).is_err());
+    // What the worker itself has said is right; whoever asked for more did so under our name.
+    assert!(matches!(scene.hears_error(ErrorCode::BadRequest), Meaning::AskLater(_)));
+    assert!(scene.gathering.assembly().is_some());
+}
+
+#[test]
+fn how_a_module_is_cut_is_believed_of_what_comes_to_us_alone() {
+    let module = whole(&[7; 50], 10);
+    let claim = Whole { layout: Layout::new(49, 10).unwrap(), ..module };
+    let mut scene = Scene::asked();
+    scene.hears(claim, [0]);
+    assert_eq!(scene.after(LONG).asks(), Some(vec![1, 2, 3, 4]));
+    scene.gets(module, [1]);
+    scene.hears(claim, [0]);
+    scene.gets(module, 2..5);
+    assert_eq!(scene.after(LONG).asks(), Some(vec![0]));
+    scene.gets(module, [0]);
+    assert!(scene.gathering.assembly().unwrap().is_complete());
+}
+
+#[test]
+fn what_only_the_channel_speaks_of_is_not_taken_for_what_was_told_us() {
+    let module = whole(&[7; 50], 10);
+    let rival = Whole { layout: Layout::new(80, 10).unwrap(), ..module };
+    let mut scene = Scene::asked();
+    scene.hears(module, [0]);
+    scene.hears(rival, [0]);
+    scene.after(LONG);
+    assert!(matches!(scene.gathering.next(scene.now), Ok(Next::BeginAnew(Cause::Overtaken))));
+    scene.after(LONG).asks();
+    assert_eq!(scene.hears_error(ErrorCode::BadRequest), Meaning::BeginAnew(Cause::Refuted));
 }
 
 #[test]
