@@ -16,7 +16,11 @@ use super::{
     channel::{CHUNK, Channel, Said, assembled, until_listening},
     fetched::{fetch, options},
 };
-use crate::{lab::FaultProxy, modules::module, waiting::connected};
+use crate::{
+    lab::FaultProxy,
+    modules::module,
+    waiting::{connected, soon},
+};
 
 const DEVICES: usize = 1000;
 const MODULES: usize = 200;
@@ -98,7 +102,7 @@ async fn a_device_that_hears_busy_asks_again_and_is_served() {
         assert_eq!(fetched.whole.digest, *pushed);
     });
     let refused = async {
-        assert_eq!(errors.hear_an_error().await.code, ErrorCode::Busy);
+        assert_eq!(soon("a refusal", errors.hear_an_error()).await.code, ErrorCode::Busy);
         proxy.heal();
     };
     tokio::join!(join_all(fetching), refused);
