@@ -83,6 +83,11 @@ impl Floor {
         FetchOptions { url: format!("mqtt://{}", proxy.host).parse().unwrap(), ..self.options() }
     }
 
+    /// The same of a device that a busy machine does not make ask twice, for tests that count what is asked for.
+    pub fn patiently_through(&self, proxy: &FaultProxy) -> FetchOptions {
+        FetchOptions { silence: Duration::from_secs(5), ..self.through(proxy) }
+    }
+
     /// Options of a device that is impatient, for tests that wait for silences; a worker answers after half a second.
     pub fn options(&self) -> FetchOptions {
         let (url, prefix) = (self.channel.config.broker.url.clone(), self.channel.config.prefix.clone());

@@ -18,7 +18,7 @@ async fn a_device_that_slept_through_the_rest_asks_for_just_that() {
     let (floor, registry, bytes) = Floor::gated(BrokerConfig::default(), CHUNKS).await;
     let proxy = FaultProxy::to(&floor.channel.broker.host()).await;
     let mut ears = floor.ears("#").await;
-    let mut fetch = floor.fetch(floor.through(&proxy));
+    let mut fetch = floor.fetch(floor.patiently_through(&proxy));
     registry.release(40 * CHUNK);
     fetch.sees(|event| matches!(event, Event::Gathered { chunks: 40, .. })).await;
     proxy.refuse(true);

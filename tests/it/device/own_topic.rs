@@ -12,6 +12,7 @@ use super::{
     floor::{Floor, NAME},
     script::Module,
 };
+use crate::lab::FaultProxy;
 
 fn pulling(floor: &Floor) -> FetchOptions {
     FetchOptions { listen: Listen::OwnTopic, ..floor.options() }
@@ -59,9 +60,14 @@ async fn many_pull_at_once_and_none_of_them_causes_a_pass() {
 async fn a_tag_that_moves_half_way_brings_the_new_module_whole() {
     let floor = Floor::open().await;
     floor.push(300).await;
-    let mut fetch = floor.fetch(pulling(&floor));
+    let proxy = FaultProxy::to(&floor.channel.broker.host()).await;
+    proxy.throttle(64 << 10);
+    let mut fetch = floor.fetch(FetchOptions { listen: Listen::OwnTopic, ..floor.through(&proxy) });
     fetch.sees(|event| matches!(event, Event::Gathered { .. })).await;
+    // Nothing more passes, either way, until the tag has moved.
+    proxy.stall();
     let moved = floor.push(90).await;
+    proxy.heal();
     assert_eq!(fetch.end().await.unwrap().whole.digest, Digest::of(&moved));
     assert_eq!(floor.fetched(), moved);
 }

@@ -46,7 +46,7 @@ async fn a_device_that_sets_its_own_pace_is_sent_little_twice() {
     let bytes = floor.push(CHUNKS).await;
     let mut ears = floor.ears("registry/proplet").await;
     proxy.throttle(64 << 10);
-    let mut fetch = floor.fetch(FetchOptions { listen: Listen::OwnTopic, ..floor.through(&proxy) });
+    let mut fetch = floor.fetch(FetchOptions { listen: Listen::OwnTopic, ..floor.patiently_through(&proxy) });
     fetch.end().await.unwrap();
     assert_eq!(floor.fetched(), bytes);
 

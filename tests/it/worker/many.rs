@@ -16,7 +16,11 @@ use super::{
     channel::{CHUNK, Channel, Said, assembled, until_listening},
     fetched::{fetch, options},
 };
-use crate::{lab::FaultProxy, modules::module, waiting::connected};
+use crate::{
+    lab::FaultProxy,
+    modules::module,
+    waiting::{connected, soon},
+};
 
 const DEVICES: usize = 1000;
 const MODULES: usize = 200;
@@ -78,19 +82,30 @@ async fn a_thousand_devices_that_ask_for_two_hundred_modules_at_once_get_them() 
 async fn a_device_that_hears_busy_asks_again_and_is_served() {
     let mut channel = Channel::start().await;
     channel.config.queue = 1;
+    let proxy = FaultProxy::to(&channel.registry.host()).await;
+    channel.take_from(&proxy.host);
     let worker = channel.worker();
     until_listening(&worker).await;
     let folder = tempfile::tempdir().unwrap();
     let mut errors = channel.listen_to("registry/server/error").await;
-    let fetching = (0..8).map(async |index: usize| {
-        let (name, file) = (format!("wasm/module-{index}:1"), folder.path().join(index.to_string()));
-        let pushed = channel.registry.push(&name, module(500 * CHUNK + index)).await;
+    let mut pushed = Vec::new();
+    for index in 0..8 {
+        let name = format!("wasm/module-{index}:1");
+        pushed.push((channel.registry.push(&name, module(500 * CHUNK + index)).await, name));
+    }
+    // The passes last until one has to wait.
+    proxy.throttle(20_000);
+    let fetching = pushed.iter().enumerate().map(async |(index, (pushed, name))| {
+        let file = folder.path().join(index.to_string());
         let device = format!("device-{index}").parse().unwrap();
-        let fetched = fetch(&name, &file, &FetchOptions { device, ..options(&channel) }).await.unwrap();
-        assert_eq!(fetched.whole.digest, pushed);
+        let fetched = fetch(name, &file, &FetchOptions { device, ..options(&channel) }).await.unwrap();
+        assert_eq!(fetched.whole.digest, *pushed);
     });
-    join_all(fetching).await;
-    assert_eq!(errors.hear_an_error().await.code, ErrorCode::Busy);
+    let refused = async {
+        assert_eq!(soon("a refusal", errors.hear_an_error()).await.code, ErrorCode::Busy);
+        proxy.heal();
+    };
+    tokio::join!(join_all(fetching), refused);
 }
 
 #[tokio::test]

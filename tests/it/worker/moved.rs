@@ -26,14 +26,15 @@ async fn a_tag_that_moves_in_the_middle_of_a_pass_mixes_nothing_and_the_next_pas
     channel.declare("wasm/add:1").reference = reference.clone();
     let mut listener = channel.listen().await;
 
-    // Two seconds for all of it: time enough for all that happens meanwhile.
-    proxy.throttle(CHUNK as u64 * 300);
+    // Twenty seconds for all of it, until the tag has moved.
+    proxy.throttle(CHUNK as u64 * 30);
     let worker = channel.worker();
     until(&worker, &reference, |artifact| artifact.published >= 100).await;
     let new = channel.registry.push("wasm/add:1", after.clone()).await;
     // What is left is asked for when the tag means another module of the same size, and so is what a late device missed.
     proxy.cut();
     listener.ask(r#"{"app_name": "wasm/add:1", "device": "late"}"#).await;
+    proxy.throttle(CHUNK as u64 * 300);
 
     let (chunks, complete) = listener.hear_a_pass().await;
     proxy.throttle(None);
