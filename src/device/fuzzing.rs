@@ -129,6 +129,9 @@ impl Scene {
         let chunk = Chunk { app_name, index, total, whole: said, data };
         if self.gathering.chunk(&chunk, audience, self.now)? {
             assert_eq!((chunk.app_name.as_str(), chunk.whole), ("add", Some((whole.digest, whole.layout))));
+            // How a module is cut may turn out to be another than was heard: then it is gathered anew.
+            let cut_otherwise = |of: &Whole| audience == Audience::Us && of.digest == whole.digest && *of != whole;
+            self.taken.take_if(|(of, _)| cut_otherwise(of));
             let (of, taken) = self.taken.get_or_insert_with(|| (whole, BTreeSet::new()));
             assert!(*of == whole && taken.insert(index), "a chunk is written once, into its own module");
         }
