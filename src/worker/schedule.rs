@@ -20,7 +20,7 @@ use super::{
     seats::Seats,
     starving::Starving,
     turns::AGED,
-    wish::{Active, PassId, Plan, Ticket, Wish},
+    wish::{Active, PassId, Plan, Ticket, Wish, add_formats},
 };
 use crate::protocol::{ChunkHead, Format};
 
@@ -117,8 +117,7 @@ impl Schedule {
             waiting.ticket.wish.serves(&wish) && (waiting.ticket.wish.formats == wish.formats || !held(waiting))
         };
         if let Some(waiting) = self.waiting.iter_mut().find(serves) {
-            let asked = &mut waiting.ticket.wish.asked;
-            asked.extend(wish.asked.iter().filter(|format| !asked.contains(format)).copied().collect::<Vec<_>>());
+            add_formats(&mut waiting.ticket.wish.asked, &wish.asked);
             if !held(waiting) {
                 return Admission::Joined;
             }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::wish::add_formats;
 use crate::protocol::{Format, Layout};
 
 /// A pass goes once through all chunks, and then again through those that somebody who joined late has missed.
@@ -31,8 +32,7 @@ impl Seats {
         if state.closed {
             return false;
         }
-        let State { joined, .. } = &mut *state;
-        joined.extend(formats.iter().filter(|format| !joined.contains(format)).copied().collect::<Vec<_>>());
+        add_formats(&mut state.joined, formats);
         state.again = state.again.max(state.sent);
         true
     }

@@ -28,6 +28,15 @@ pub(super) struct Wish {
     pub(super) asked: Vec<Format>,
 }
 
+/// Adds those of `formats` that are not there yet.
+pub(super) fn add_formats(to: &mut Vec<Format>, formats: &[Format]) {
+    for format in formats {
+        if !to.contains(format) {
+            to.push(*format);
+        }
+    }
+}
+
 /// The number of a wish, and of the pass that it becomes: no two are the same.
 pub(super) type PassId = u64;
 

@@ -149,6 +149,14 @@ fn forge(script: Script, module: Module) -> JoinSet<()> {
     forging
 }
 
+/// Somebody says chunks of another module under the same name, for as long as what is returned lives.
+async fn announce_another(floor: &Floor) -> JoinSet<()> {
+    let mut other = forged(&[7; 50_000]);
+    other.bytes[0] ^= 1;
+    let forger = Script::below(&floor.channel.broker, &floor.channel.config.prefix, "forger").await;
+    forge(forger, other)
+}
+
 /// What `module` is, as the worker says it, and bytes that are not.
 fn forged(bytes: &[u8]) -> Module {
     let layout = Layout::new(bytes.len() as u64, u32::try_from(CHUNK).unwrap()).unwrap();
@@ -177,10 +185,7 @@ async fn who_forges_chunks_on_the_channel_keeps_nobody_from_the_module() {
 async fn who_announces_another_module_deceives_nobody_who_knows_the_digest() {
     let floor = Floor::open().await;
     let bytes = floor.push(100).await;
-    let mut other = forged(&[7; 50_000]);
-    other.bytes[0] ^= 1;
-    let forger = Script::below(&floor.channel.broker, &floor.channel.config.prefix, "forger").await;
-    let _forging = forge(forger, other);
+    let _forging = announce_another(&floor).await;
     for listen in [Listen::Everything, Listen::OwnTopic] {
         let options = FetchOptions { listen, digest: Some(Digest::of(&bytes)), ..floor.options() };
         floor.fetch(options).end().await.unwrap();
@@ -192,10 +197,7 @@ async fn who_announces_another_module_deceives_nobody_who_knows_the_digest() {
 async fn who_listens_to_its_own_topic_alone_is_deceived_by_nobody_on_the_channel() {
     let floor = Floor::open().await;
     let bytes = floor.push(100).await;
-    let mut other = forged(&[7; 50_000]);
-    other.bytes[0] ^= 1;
-    let forger = Script::below(&floor.channel.broker, &floor.channel.config.prefix, "forger").await;
-    let _forging = forge(forger, other);
+    let _forging = announce_another(&floor).await;
     floor.fetch(FetchOptions { listen: Listen::OwnTopic, ..floor.options() }).end().await.unwrap();
     assert_eq!(floor.fetched(), bytes);
 }

@@ -7,6 +7,7 @@ use wasmproxy::{
     digest::Digest,
     protocol::{Chunk, ErrorCode},
     registry::Reference,
+    worker::Worker,
 };
 
 use super::{
@@ -15,13 +16,19 @@ use super::{
 };
 use crate::{lab::FaultProxy, modules::module};
 
-#[tokio::test]
-async fn after_a_plain_pass_that_went_round_old_devices_wait_for_another_module_and_others_do_not() {
+/// A channel whose worker listens, and what stands between it and the registry.
+async fn behind_a_proxy() -> (Channel, FaultProxy, Worker) {
     let mut channel = Channel::start().await;
     let proxy = FaultProxy::to(&channel.registry.host()).await;
     channel.take_from(&proxy.host);
     let worker = channel.worker();
     until_listening(&worker).await;
+    (channel, proxy, worker)
+}
+
+#[tokio::test]
+async fn after_a_plain_pass_that_went_round_old_devices_wait_for_another_module_and_others_do_not() {
+    let (channel, proxy, worker) = behind_a_proxy().await;
     let mut listener = channel.listen().await;
     let old = module(40 * CHUNK);
     channel.registry.push("wasm/add:1", old.clone()).await;
@@ -161,11 +168,7 @@ async fn a_pull_in_between_does_not_let_an_old_device_complete_what_is_corrupt()
 
 #[tokio::test]
 async fn an_old_device_that_came_in_the_middle_of_a_pass_does_not_mix_it_with_the_next_module() {
-    let mut channel = Channel::start().await;
-    let proxy = FaultProxy::to(&channel.registry.host()).await;
-    channel.take_from(&proxy.host);
-    let worker = channel.worker();
-    until_listening(&worker).await;
+    let (channel, proxy, worker) = behind_a_proxy().await;
     let listener = channel.listen().await;
     channel.registry.push("wasm/add:1", module(40 * CHUNK)).await;
     proxy.throttle(4_000);
