@@ -127,14 +127,9 @@ async fn a_token_that_is_no_longer_taken_is_replaced_once() {
     assert_eq!(server.seen().len(), 7, "refused, token, answered");
 }
 
-#[tokio::test]
-async fn a_password_does_not_follow_to_another_host() {
-    let bytes = module(1000);
-    let blob = bytes.clone();
-    let elsewhere = StandIn::start(move |_| Response::new(Body::from(blob.clone()))).await;
-    let target = format!("http://{}/blob?signature=x", elsewhere.host);
-    let manifest = manifest(&bytes);
-    let server = StandIn::start(move |request| {
+/// A registry that wants a password, and has its blobs at `target`.
+async fn with_blobs_at(target: String, manifest: String) -> StandIn {
+    StandIn::start(move |request| {
         let response = Response::builder();
         match header(request, "authorization") {
             None => response.status(401).header("www-authenticate", "Basic realm=\"x\"").body(Body::empty()),
@@ -145,7 +140,16 @@ async fn a_password_does_not_follow_to_another_host() {
         }
         .unwrap()
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_password_does_not_follow_to_another_host() {
+    let bytes = module(1000);
+    let blob = bytes.clone();
+    let elsewhere = StandIn::start(move |_| Response::new(Body::from(blob.clone()))).await;
+    let target = format!("http://{}/blob?signature=x", elsewhere.host);
+    let server = with_blobs_at(target, manifest(&bytes)).await;
     assert_eq!(pull(&with(basic("secret"), &server.host), "add:1").await.unwrap(), bytes);
     assert_eq!(elsewhere.seen(), [Seen { path: "/blob?signature=x".to_owned(), authorization: None }]);
 }
@@ -193,19 +197,7 @@ async fn whom_the_registry_sends_us_to_does_not_choose_who_hears_the_password() 
     })
     .await;
     let target = format!("http://{}/blob", store.host);
-    let manifest = manifest(&module(1000));
-    let server = StandIn::start(move |request| {
-        let response = Response::builder();
-        match header(request, "authorization") {
-            None => response.status(401).header("www-authenticate", "Basic realm=\"x\"").body(Body::empty()),
-            Some(_) if request.uri().path().contains("/blobs/") => {
-                response.status(307).header("location", &target).body(Body::empty())
-            }
-            Some(_) => response.body(Body::from(manifest.clone())),
-        }
-        .unwrap()
-    })
-    .await;
+    let server = with_blobs_at(target, manifest(&module(1000))).await;
     let registry = with(basic("secret"), &server.host);
     let error = refusal(&registry, "add:1").await;
     assert!(matches!(&error, RegistryError::InvalidResponse { host, .. } if *host == store.host), "{error}");
