@@ -9,7 +9,7 @@ use wasmproxy::{
     digest::Digest,
     mqtt::{Client, MqttOptions, Publish, Qos, connect},
     protocol::{Chunk, ErrorCode},
-    worker::Phase,
+    worker::AllowList,
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     fetched::{fetch, options},
 };
 use crate::{
-    lab::FaultProxy,
+    lab::{FaultProxy, RegistryConfig, Transport},
     modules::module,
     waiting::{connected, soon},
 };
@@ -109,27 +109,24 @@ async fn a_device_that_hears_busy_asks_again_and_is_served() {
 }
 
 #[tokio::test]
-async fn a_slow_registry_does_not_have_more_than_four_passes_share_it() {
+async fn a_registry_that_has_stalled_keeps_nobody_from_another() {
     let mut channel = Channel::start().await;
     let proxy = FaultProxy::to(&channel.registry.host()).await;
+    let other = RegistryConfig::default().transport(Transport::Tls).start().await;
+    let pushed = other.push("wasm/add:1", module(3 * CHUNK)).await;
     channel.take_from(&proxy.host);
+    channel.config.registry.tls = other.tls();
+    channel.config.requests = Some(AllowList::new(["**"]).unwrap());
     let worker = channel.worker();
     until_listening(&worker).await;
-    for index in 0..12 {
-        channel.registry.push(&format!("wasm/module-{index}:1"), module(40 * CHUNK + index)).await;
-    }
-    let listener = channel.listen().await;
-    proxy.throttle(100_000);
+    proxy.stall_all();
+
+    let mut listener = channel.listen().await;
     for index in 0..12 {
         listener.ask(&json!({"app_name": format!("wasm/module-{index}:1")}).to_string()).await;
     }
-    let mut progress = worker.progress();
-    let mut most = 0;
-    while progress.borrow_and_update().totals.completed < 12 {
-        let streaming =
-            progress.borrow().artifacts.values().filter(|artifact| artifact.phase == Phase::Streaming).count();
-        most = most.max(streaming);
-        progress.changed().await.unwrap();
-    }
-    assert!(most <= 4, "{most} at once");
+    let name = format!("{}/wasm/add:1", other.host());
+    listener.ask(&json!({"app_name": name, "device": "d"}).to_string()).await;
+    let (chunks, _) = listener.hear_a_pass().await;
+    assert_eq!((chunks[0].app_name.as_str(), Digest::of(&assembled(&chunks))), (name.as_str(), pushed));
 }
