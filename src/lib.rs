@@ -21,7 +21,8 @@
 //! | [`registry`] | a reference becomes a descriptor, a descriptor becomes verified bytes; credentials, cache | OCI | MQTT, Kubernetes |
 //! | [`mqtt`] | a connection that outlives its broker; a publish that ends when the broker has acknowledged it | MQTT | OCI, Kubernetes |
 //! | [`worker`] | one channel: requests in, transfers, chunks out, progress | `protocol`, `registry`, `mqtt` | Kubernetes |
-//! | [`controller`] | reconcile one resource: its worker, its status | `api`, the worker's front door | OCI, MQTT |
+//! | [`resource`] | what ties a worker to its resource: spec in, status out | `api`, the worker's front door | OCI, MQTT |
+//! | [`controller`] | reconcile one resource: its worker, its status | `api`, `resource` | OCI, MQTT |
 //! | [`device`] | the other end: gather chunks, ask again for what is missing, verify | `protocol`, `mqtt` | the rest |
 //! | [`cli`] | one file a subcommand | all | – |
 //! | [`telemetry`] | logs and probes | – | – |
@@ -41,6 +42,7 @@ pub mod fuzzing;
 pub mod mqtt;
 pub mod protocol;
 pub mod registry;
+pub mod resource;
 pub mod telemetry;
 pub mod tls;
 pub mod worker;

@@ -7,8 +7,8 @@ use std::{
 
 use kube::{Client, ResourceExt as _};
 
-use super::{backoff::Backoffs, status::later, watch::Departure, workers::Workers};
-use crate::api::WasmProxy;
+use super::{backoff::Backoffs, watch::Departure, workers::Workers};
+use crate::{api::WasmProxy, resource::status::later};
 
 /// What reconciliations share.
 pub(super) struct Context {

@@ -6,9 +6,10 @@
 //!           departures     summary ──────► status ◄────── report ◄── reporter ◄── progress
 //! ```
 //!
-//! - Pure: `translate` (a spec as a worker understands it), `memory` (a status as a worker's memory), `report` and `findings`
-//!   (progress as the worker's part of the status), `summary` (`Ready`, out of all the others).
-//! - Reading and writing: `watch`, `secrets`, `status`, `reporter`, `workers`.
+//! What ties a worker to its resource is in [`resource`](crate::resource), because workers elsewhere need it, too. Here are:
+//!
+//! - Pure: `summary` (`Ready`, out of all other conditions), `backoff`.
+//! - Reading and writing: `watch`, `secrets`, `workers`.
 //! - Wiring: `reconcile`, `context`, and [`run`].
 //!
 //! A resource's progress never wakes the controller, a failing resource never delays another, and no deletion ever waits for a
@@ -27,25 +28,15 @@
 mod backoff;
 mod context;
 mod error;
-mod findings;
-mod memory;
 mod reconcile;
-mod report;
-mod reporter;
 mod secrets;
-mod status;
 mod summary;
-mod translate;
 mod watch;
 mod workers;
 
-#[cfg(test)]
-mod fixtures;
-
-use std::{future, sync::Arc, time::SystemTime};
+use std::{future, sync::Arc};
 
 use futures::StreamExt as _;
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Client,
     runtime::{
@@ -137,9 +128,4 @@ fn log(outcome: Result<(ObjectRef<Watched>, Action), controller::Error<Error, wa
         }
         Err(error) => debug!(%error, "not reconciled"),
     }
-}
-
-/// The time, as Kubernetes writes it.
-fn now() -> Time {
-    report::time(SystemTime::now()).unwrap_or(Time(Timestamp::UNIX_EPOCH))
 }

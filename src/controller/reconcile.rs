@@ -8,15 +8,19 @@ use tracing::{info, warn};
 
 use super::{
     context::Context,
-    error::{Error, name_of},
-    now,
-    status::{Author, apply},
+    error::Error,
     summary::{Problem, WorkerState, is_said, summary, unreadable},
     watch::Watched,
 };
-use crate::api::{
-    WasmProxy, WasmProxyStatus,
-    conditions::{ConditionStatus, ConditionType, Reason, find},
+use crate::{
+    api::{
+        WasmProxy, WasmProxyStatus,
+        conditions::{ConditionStatus, ConditionType, Reason, find},
+    },
+    resource::{
+        api_server::{name_of, now},
+        status::{Author, apply},
+    },
 };
 
 /// How often Secrets are looked at where nothing happens.

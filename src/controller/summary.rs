@@ -6,9 +6,12 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::error_boundary::InvalidObject;
 
-use crate::api::{
-    WasmProxy, WasmProxyStatus,
-    conditions::{ConditionStatus, ConditionType, Finding, Reason, find},
+use crate::{
+    api::{
+        WasmProxy, WasmProxyStatus,
+        conditions::{ConditionStatus, ConditionType, Finding, Reason, find},
+    },
+    resource::findings::without_worker,
 };
 
 /// How it stands with the worker of a resource.
@@ -63,12 +66,6 @@ pub fn unreadable(invalid: &InvalidObject, now: &Time) -> WasmProxyStatus {
         conditions: findings.map(|finding| finding.into_condition(generation, &[], now)).collect(),
         ..WasmProxyStatus::default()
     }
-}
-
-/// The worker's three conditions where there is none.
-pub fn without_worker(why: &str) -> [Finding; 3] {
-    [ConditionType::BrokerConnected, ConditionType::RegistryReady, ConditionType::ArtifactsPublished]
-        .map(|about| finding(about, ConditionStatus::Unknown, Reason::WorkerUnavailable, why))
 }
 
 /// Whether `part` is what the controller has said already.

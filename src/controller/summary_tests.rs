@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::controller::fixtures::{at, condition, resource};
+use crate::resource::fixtures::{at, condition, resource};
 
 use ConditionStatus::{False, True, Unknown};
 use ConditionType::{ArtifactsPublished, BrokerConnected, Ready, Reconciling, RegistryReady, Stalled, WorkerAvailable};

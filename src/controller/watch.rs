@@ -16,8 +16,10 @@ use kube::{
     },
 };
 
-use super::report::WORKER_CONDITIONS;
-use crate::api::{RECONCILE_ANNOTATION, WasmProxy, conditions::find};
+use crate::{
+    api::{RECONCILE_ANNOTATION, WasmProxy, conditions::find},
+    resource::report::WORKER_CONDITIONS,
+};
 
 /// A resource, or what is known of one that cannot be read; that must not keep the watch from the others.
 pub(super) type Watched = DeserializeGuard<WasmProxy>;
@@ -110,7 +112,7 @@ mod tests {
             WasmProxyStatus,
             conditions::{ConditionStatus, ConditionType, Reason},
         },
-        controller::fixtures::{at, condition, resource},
+        resource::fixtures::{at, condition, resource},
     };
 
     fn hash(change: impl FnOnce(&mut WasmProxy)) -> u64 {

@@ -9,11 +9,11 @@ use kube::{
 
 use crate::{
     api::{WasmProxy, WasmProxyStatus},
-    controller::{
-        error::ApiError,
+    controller::watch::Watched,
+    resource::{
+        api_server::ApiError,
         reporter::Board,
         status::{Author, apply},
-        watch::Watched,
     },
 };
 

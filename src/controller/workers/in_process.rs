@@ -16,15 +16,18 @@ use super::board::StatusBoard;
 use crate::{
     api::WasmProxy,
     controller::{
-        error::{Error, name_of},
-        memory::memory,
-        reporter::{Board as _, Ending, Reporter},
+        error::Error,
         secrets,
-        translate::worker_config,
         watch::{Departure, Watched},
     },
     mqtt::SessionEnd,
     registry::Cache,
+    resource::{
+        api_server::name_of,
+        memory::memory,
+        reporter::{Board as _, Ending, Reporter},
+        translate::worker_config,
+    },
     worker::{Worker, WorkerConfig},
 };
 

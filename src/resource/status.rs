@@ -16,7 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::error::{ApiError, in_time};
+use super::api_server::{ApiError, in_time};
 use crate::api::{WasmProxy, WasmProxyStatus};
 
 /// Who writes.
@@ -72,7 +72,7 @@ fn version(resource: &WasmProxy) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::fixtures::resource;
+    use crate::resource::fixtures::resource;
 
     fn at(version: &str) -> Arc<WasmProxy> {
         let mut resource = resource(&json!({}));

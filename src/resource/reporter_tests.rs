@@ -10,11 +10,11 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::{
     api::conditions::find,
-    controller::{
+    mqtt::{ConnectionState, Version},
+    resource::{
         fixtures::{artifact, resource},
         report::WORKER_CONDITIONS,
     },
-    mqtt::{ConnectionState, Version},
     worker::{ArtifactProgress, Phase, RegistryState},
 };
 

@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::{controller::fixtures::artifact, mqtt::Version};
+use crate::{mqtt::Version, resource::fixtures::artifact};
 
 const GENERATION: i64 = 3;
 

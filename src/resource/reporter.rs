@@ -15,11 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    error::{ApiError, name_of},
-    now,
+    api_server::{ApiError, name_of, now},
+    findings::without_worker,
     report::{report, worker_part},
     status::later,
-    summary::without_worker,
 };
 use crate::{
     api::{WasmProxy, WasmProxyStatus, conditions::ConditionStatus},
@@ -41,7 +40,7 @@ const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_jitter();
 
 /// Where the reporter reads and writes.
-pub(super) trait Board: Send + Sync + 'static {
+pub trait Board: Send + Sync + 'static {
     /// The resource as the watch has it; none once it is gone.
     fn watched(&self) -> Option<Arc<WasmProxy>>;
 
@@ -51,7 +50,7 @@ pub(super) trait Board: Send + Sync + 'static {
 
 /// How a worker has come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub enum Ending {
     /// Somebody else goes on where it stopped.
     Replaced,
     /// It was told to stop for good.
@@ -61,7 +60,7 @@ pub(super) enum Ending {
 }
 
 /// Reports on one worker.
-pub(super) struct Reporter<B> {
+pub struct Reporter<B> {
     board: B,
     progress: watch::Receiver<Progress>,
     known: Arc<WasmProxy>,

@@ -3,11 +3,9 @@
 //! Pure: the same progress and the same status before give the same part, so that equal parts mean that there is nothing
 //! to write. The conditions are in `findings`.
 
-use std::time::SystemTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-
-use super::findings::findings;
+use super::{api_server::time, findings::findings};
 use crate::{
     api::{
         self, ArtifactStatus, BrokerStatus, ChunkStatus, MESSAGE_MAX, ProtocolVersion, STATUS_ARTIFACTS_MAX,
@@ -48,12 +46,6 @@ pub fn worker_part(status: &WasmProxyStatus) -> WasmProxyStatus {
         conditions: conditions.cloned().collect(),
         ..status.clone()
     }
-}
-
-/// A time as Kubernetes writes it: in whole seconds.
-pub fn time(time: SystemTime) -> Option<Time> {
-    let timestamp = Timestamp::try_from(time).ok()?;
-    Timestamp::from_second(timestamp.as_second()).ok().map(Time)
 }
 
 /// Chunks of the passes under way; at rest, of the declared artifacts.

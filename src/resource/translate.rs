@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use data_encoding::BASE32_NOPAD;
 use kube::ResourceExt as _;
 
-use super::secrets::{Certificates, Credentials};
+use super::credentials::{Certificates, Credentials};
 use crate::{
     api::{
         ChannelSpec, INTERVAL_DEFAULT, Protocol, WasmProxy, WasmProxySpec,

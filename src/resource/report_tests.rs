@@ -5,8 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::{
     api::conditions::{ConditionStatus, Reason},
-    controller::fixtures::{artifact, at, condition, resource},
     digest::Digest,
+    resource::fixtures::{artifact, at, condition, resource},
     worker::{Failure, FailureReason, RegistryState, Totals},
 };
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{controller::fixtures::resource, mqtt, registry, tls::Identity};
+use crate::{mqtt, registry, resource::fixtures::resource, tls::Identity};
 
 fn config(spec: &Value) -> WorkerConfig {
     worker_config(&resource(spec), Credentials::default()).unwrap()

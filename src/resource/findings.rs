@@ -28,6 +28,12 @@ pub fn findings(progress: &Progress) -> [Finding; 3] {
     [broker_connected(progress), registry_ready(progress), artifacts_published(progress)]
 }
 
+/// The worker's three conditions where there is none.
+pub fn without_worker(why: &str) -> [Finding; 3] {
+    [ConditionType::BrokerConnected, ConditionType::RegistryReady, ConditionType::ArtifactsPublished]
+        .map(|about| unknown(about, Reason::WorkerUnavailable, why))
+}
+
 fn broker_connected(progress: &Progress) -> Finding {
     let about = ConditionType::BrokerConnected;
     match &progress.broker {

@@ -1,0 +1,24 @@
+//! What ties a worker to its resource, wherever it runs: in the controller's process, or in a Pod of its own.
+//!
+//! ```text
+//!   spec ────────────► translate ──► WorkerConfig ──► worker
+//!   Secrets ──► credentials ──┘                         │
+//!   status ──► memory ──► Progress (what is not to be done again)
+//!   status ◄── report, findings ◄── reporter ◄────── Progress
+//! ```
+//!
+//! - Pure: `translate` (a spec as a worker understands it), `credentials` (what its Secrets hold), `memory` (a status as a
+//!   worker's memory), `report` and `findings` (progress as the worker's part of the status).
+//! - Reading and writing: `reporter` (when to write), `status` (how), `api_server` (within what time).
+
+pub mod api_server;
+pub mod credentials;
+pub(crate) mod findings;
+pub mod memory;
+pub mod report;
+pub mod reporter;
+pub mod status;
+pub mod translate;
+
+#[cfg(test)]
+pub(crate) mod fixtures;
