@@ -10,7 +10,7 @@ use super::WasmProxy;
 /// The `CustomResourceDefinition` to install.
 ///
 /// What `WasmProxy::crd()` derives, tidied for those who read it with `kubectl explain`: a doc comment's lines become
-/// one, and what is optional may be left out but not be `null`.
+/// one, a list speaks for its items, too, and what is optional may be left out but not be `null`.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = WasmProxy::crd();
     for version in &mut crd.spec.versions {
@@ -32,6 +32,8 @@ fn tidy(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         tidy(items);
+        // `kubectl explain` would print it after the list's own, in the same paragraph.
+        items.description = None;
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         tidy(values);
@@ -90,6 +92,11 @@ mod tests {
             let described = schema.description.as_ref().is_some_and(|text| text.ends_with('.') && !text.contains('\n'));
             assert!(described || theirs || path.ends_with(['}', ']']), "{path}: {:?}", schema.description);
         });
+    }
+
+    #[test]
+    fn a_list_speaks_for_its_items() {
+        each_schema(|path, schema| assert!(!path.ends_with(']') || schema.description.is_none(), "{path}"));
     }
 
     #[test]
