@@ -91,17 +91,17 @@ pub const PACE_DEFAULT: &str = "50M";
         json_path = ".metadata.creationTimestamp"
     ),
     printcolumn(
-        name = "Broker",
-        type_ = "string",
-        json_path = ".spec.broker.url",
-        description = "The MQTT broker",
-        priority = 1
-    ),
-    printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
         description = "Why it is ready, or not",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Broker",
+        type_ = "string",
+        json_path = ".spec.broker.url",
+        description = "The MQTT broker",
         priority = 1
     )
 )]
