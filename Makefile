@@ -24,7 +24,7 @@ lint: ## Check format, lints, dependencies, scripts and generated files
 	tests/lab/setup.sh lint
 	tests/lab/lint.sh
 
-generate: ## Write what is generated: crds/
+generate: ## Write what is generated: crds/, and the facts in docs/reference.md
 	tests/lab/generate.sh
 
 setup: ## Get what is missing on this machine for all of the above

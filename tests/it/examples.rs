@@ -1,23 +1,120 @@
-//! The examples work.
+//! The examples work: those that are shipped, and those in documents.
 
-use std::{fs, path::PathBuf};
-
-use kube::{
-    Api,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+use std::{
+    fs,
+    path::{Path, PathBuf},
 };
 
-use crate::lab::{ControlPlane, repository};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, ValidationDirective},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::Value;
+
+use crate::{
+    admission::{least, merge},
+    lab::{ControlPlane, repository},
+};
+
+/// The files of a folder of the repository that hold a resource.
+fn resources_in(folder: &Path) -> Vec<PathBuf> {
+    let is_resource = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("kind: WasmProxy");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths: Vec<_> = paths.filter(is_resource).collect();
+    assert!(!paths.is_empty(), "{}", folder.display());
+    paths
+}
+
+/// Every object of a file of several.
+fn objects(yaml: &str) -> Vec<Value> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    objects
+}
+
+/// Fails where the API server would not take the object as it is.
+async fn offer(client: &Client, object: Value) {
+    if let Err(error) = attempt(client, object.clone()).await {
+        panic!("{error}\n{object:#}");
+    }
+}
+
+/// Offers the object to the API server, which is strict about fields that it does not know, and keeps nothing.
+async fn attempt(client: &Client, mut object: Value) -> kube::Result<DynamicObject> {
+    let text = |field: &str| object[field].as_str().unwrap().to_owned();
+    let (group, version) = match text("apiVersion").split_once('/') {
+        Some((group, version)) => (group.to_owned(), version.to_owned()),
+        None => (String::new(), text("apiVersion")),
+    };
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(&group, &version, &text("kind")));
+    // Namespaces of examples are not there.
+    let api: Api<DynamicObject> = match text("kind").as_str() {
+        "Namespace" | "ClusterRole" | "ClusterRoleBinding" => Api::all_with(client.clone(), &kind),
+        _ => Api::default_namespaced_with(client.clone(), &kind),
+    };
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("namespace");
+        metadata.remove("generation");
+    }
+    object.as_object_mut().unwrap().remove("status");
+    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+    let parameters = PatchParams::apply("user").force().dry_run().validation(ValidationDirective::Strict);
+    api.patch(&name, &parameters, &Patch::Apply(&object)).await
+}
 
 #[tokio::test]
 async fn the_api_server_takes_every_example_of_a_resource() {
-    let is_resource = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("kind: WasmProxy");
-    let examples = fs::read_dir(repository().join("examples")).unwrap().map(|entry| entry.unwrap().path());
-    let examples: Vec<_> = examples.filter(is_resource).collect();
+    let client = ControlPlane::shared().await.client().await;
+    for path in resources_in(&repository().join("examples")) {
+        for object in objects(&fs::read_to_string(path).unwrap()) {
+            offer(&client, object).await;
+        }
+    }
+}
 
-    let control_plane = ControlPlane::start_with(&examples).await;
+/// The blocks of a document that are fenced with this after the backticks.
+fn blocks(document: &str, info: &str) -> Vec<String> {
+    let text = fs::read_to_string(repository().join("docs").join(document)).unwrap();
+    let fence = format!("```{info}\n");
+    let blocks = text.split(&fence).skip(1);
+    blocks.map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+}
 
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("wasmproxy.io", "v1alpha1", "WasmProxy"));
-    let resources: Api<DynamicObject> = Api::all_with(control_plane.client().await, &kind);
-    assert_eq!(resources.list(&Default::default()).await.unwrap().items.len(), examples.len());
+#[tokio::test]
+async fn the_api_server_takes_every_manifest_in_a_document() {
+    let client = ControlPlane::shared().await.client().await;
+    for document in ["reference.md", "operations.md"] {
+        let manifests = blocks(document, "yaml");
+        assert!(!manifests.is_empty(), "{document}");
+        for object in manifests.iter().flat_map(|manifest| objects(manifest)) {
+            offer(&client, object).await;
+        }
+    }
+}
+
+/// Each `yaml spec` is a part of a spec, beside the least that there has to be.
+#[tokio::test]
+async fn the_api_server_takes_every_part_of_a_spec_in_the_reference() {
+    let client = ControlPlane::shared().await.client().await;
+    let parts = blocks("reference.md", "yaml spec");
+    assert!(parts.len() > 5, "{} parts", parts.len());
+    for part in parts {
+        let mut resource = least();
+        merge(&mut resource, serde_saphyr::from_str(&part).unwrap());
+        offer(&client, resource).await;
+    }
+}
+
+/// Once it is supported this fails, and the example is to be a `yaml spec`.
+#[tokio::test]
+async fn what_the_reference_calls_not_supported_yet_is_refused_as_such() {
+    let client = ControlPlane::shared().await.client().await;
+    let parts = blocks("reference.md", "yaml not supported yet");
+    assert!(!parts.is_empty());
+    for part in parts {
+        let mut resource = least();
+        merge(&mut resource, serde_saphyr::from_str(&part).unwrap());
+        let refused = attempt(&client, resource).await.expect_err(&part).to_string();
+        assert!(refused.contains("not supported yet"), "{refused}\n{part}");
+    }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes the files that are generated from the code; with --check, fails where they differ from it instead.
+# Writes what is generated from the code: the resource's definition, and in docs/reference.md what that says of each field.
+# With --check, fails where the definition differs instead; a test does where the reference does.
 # usage: generate.sh [--check]
 
 # shellcheck source=tests/lab/lib.sh
@@ -11,7 +12,10 @@ new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 cargo run --quiet --locked -- crd > "$new"
 case ${1-} in
-  '') install -D -m 644 "$new" "$crd" ;;
+  '')
+    install -D -m 644 "$new" "$crd"
+    WASMPROXY_GENERATE=1 cargo test --quiet --locked --test api reference::what_is_quoted > /dev/null
+    ;;
   --check) diff -u "$crd" "$new" || die "$crd is not what the code says: run \`make generate\`" ;;
   *) usage ;;
 esac

@@ -26,7 +26,7 @@ async fn client() -> Client {
 }
 
 /// The least that is accepted.
-fn least() -> Value {
+pub fn least() -> Value {
     json!({
         "apiVersion": "wasmproxy.io/v1alpha1",
         "kind": "WasmProxy",
@@ -40,7 +40,7 @@ fn least() -> Value {
 }
 
 /// Changes `target` as a JSON merge patch does (RFC 7396).
-fn merge(target: &mut Value, patch: Value) {
+pub fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;
