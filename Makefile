@@ -1,9 +1,9 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz lint generate setup
+.PHONY: help demo test soak fuzz lint generate release-fixtures setup
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Show the whole way of a module on this machine (MODULE=file: yours, KEEP=1: keep it up)
 	@tests/lab/demo.sh
@@ -26,6 +26,10 @@ lint: ## Check format, lints, dependencies, scripts and generated files
 
 generate: ## Write what is generated: crds/, and the facts in docs/reference.md
 	tests/lab/generate.sh
+
+release-fixtures: ## Write down what this version admits and says of itself: tests/releases/VERSION
+	tests/lab/setup.sh test
+	cargo test --locked --test it controller::record -- --ignored
 
 setup: ## Get what is missing on this machine for all of the above
 	tests/lab/setup.sh test demo lint

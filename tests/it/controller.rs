@@ -6,4 +6,5 @@ mod failures;
 mod floor;
 mod lifecycle;
 mod program;
+mod record;
 mod secrets;

@@ -1,4 +1,4 @@
-//! The examples work: those that are shipped, and those in documents.
+//! The examples work: those that are shipped, those in documents, and those of earlier releases.
 
 use std::{
     fs,
@@ -6,11 +6,11 @@ use std::{
 };
 
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, ValidationDirective},
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams, ValidationDirective},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     admission::{least, merge},
@@ -24,6 +24,12 @@ fn resources_in(folder: &Path) -> Vec<PathBuf> {
     let paths: Vec<_> = paths.filter(is_resource).collect();
     assert!(!paths.is_empty(), "{}", folder.display());
     paths
+}
+
+/// The folder of each release.
+fn releases() -> Vec<PathBuf> {
+    let entries = fs::read_dir(repository().join("tests/releases")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_dir()).collect()
 }
 
 /// Every object of a file of several.
@@ -116,5 +122,37 @@ async fn what_the_reference_calls_not_supported_yet_is_refused_as_such() {
         merge(&mut resource, serde_saphyr::from_str(&part).unwrap());
         let refused = attempt(&client, resource).await.expect_err(&part).to_string();
         assert!(refused.contains("not supported yet"), "{refused}\n{part}");
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_takes_every_example_of_earlier_releases() {
+    let client = ControlPlane::shared().await.client().await;
+    for release in releases() {
+        for folder in ["examples", "resources"] {
+            for path in resources_in(&release.join(folder)) {
+                for object in objects(&fs::read_to_string(path).unwrap()) {
+                    offer(&client, object).await;
+                }
+            }
+        }
+    }
+}
+
+/// As where a controller is upgraded before its workers.
+#[tokio::test]
+async fn the_api_server_takes_what_workers_of_earlier_releases_say() {
+    let client = ControlPlane::shared().await.client().await;
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("wasmproxy.io", "v1alpha1", "WasmProxy"));
+    let namespace = ControlPlane::shared().await.namespace("releases").await;
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &kind);
+    let created = api.create(&PostParams::default(), &serde_json::from_value(least()).unwrap()).await.unwrap();
+    let parameters = PatchParams::apply("worker").force().dry_run().validation(ValidationDirective::Strict);
+    for path in releases().iter().flat_map(|release| resources_in(&release.join("resources"))) {
+        let status = objects(&fs::read_to_string(&path).unwrap())[0]["status"].clone();
+        let part = json!({"apiVersion": "wasmproxy.io/v1alpha1", "kind": "WasmProxy", "status": status});
+        let said = api.patch_status(&created.name_any(), &parameters, &Patch::Apply(&part)).await;
+        let kept = said.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(kept.data["status"], status, "{}", path.display());
     }
 }

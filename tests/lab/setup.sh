@@ -3,8 +3,8 @@
 # usage: setup.sh test|demo|fuzz|lint...
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
-#   test  the same without that module, and brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
-#         Go module
+#   test  the same without that module, brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
+#         Go module; and the Lua that Argo CD's is compatible with
 #   fuzz  the fuzzer
 #   lint  the checkers
 
@@ -108,7 +108,7 @@ for purpose; do
       build_kubernetes
       build_oras
       if [[ $purpose == test ]]; then
-        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server
+        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1
         build_mochi
       else
         get_esbuild
