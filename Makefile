@@ -1,6 +1,6 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz lint generate release-fixtures setup
+.PHONY: help demo test soak fuzz bench-controller lint generate release-fixtures setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ soak: ## Let everything break at random for MINUTES=30 (SOAK_SEED=n: the same ch
 fuzz: ## Give whatever is parsed any bytes at all (TARGET=name: one of them, MINUTES=1: for each)
 	tests/lab/setup.sh fuzz
 	tests/lab/fuzz.sh
+
+bench-controller: ## Measure one controller with RESOURCES=5000 (REST=60: how long at rest, in seconds)
+	tests/lab/setup.sh test
+	cargo bench --locked --bench controller
 
 lint: ## Check format, lints, dependencies, scripts and generated files
 	tests/lab/setup.sh lint

@@ -3,6 +3,8 @@
 # free port of 127.0.0.1. There are no nodes: Deployments make Pods, and the Pods stay Pending.
 # usage: control-plane.sh DIR [OPTION]...
 #   --apply PATH  manifests to begin with; their CustomResourceDefinitions are established before it says ready
+#   --audit USER  count the requests of this user: one JSON line each in the file that the fact AUDIT names
+#   --controllers LIST  those of kube-controller-manager that run, instead of all
 #   --port N      the API server's, instead of a free one
 #   --temporary   DIR goes when the control plane does
 #   --until-eof   stop at the end of standard input
@@ -18,9 +20,19 @@ need kubectl etcd kube-apiserver kube-controller-manager openssl curl
 folder "${1-}"
 shift
 manifests=()
+audit=()
+controllers='*'
 while (($#)); do
   case $1 in
     --apply) manifests+=("$(cd "$OLDPWD" && realpath "${2?}")") && shift 2 ;;
+    --audit)
+      cat > audit.yaml << EOF
+{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"],
+ "rules": [{"level": "Metadata", "users": ["${2?}"]}, {"level": "None"}]}
+EOF
+      audit=(--audit-policy-file=audit.yaml --audit-log-path="$dir/audit.log" --audit-log-mode=blocking --audit-log-maxsize=10000) && shift 2
+      ;;
+    --controllers) controllers=${2?} && shift 2 ;;
     *) server_option "$@" && shift "$shifted" ;;
   esac
 done
@@ -49,7 +61,7 @@ EOF
     --client-ca-file=ca.crt --tls-cert-file=server.crt --tls-private-key-file=server.key --authorization-mode=RBAC \
     --allow-privileged --service-cluster-ip-range=10.0.0.0/24 --endpoint-reconciler-type=none --advertise-address=127.0.0.1 \
     --service-account-issuer=https://kubernetes.default.svc --service-account-key-file=service-accounts.key \
-    --service-account-signing-key-file=service-accounts.key
+    --service-account-signing-key-file=service-accounts.key "${audit[@]}"
 }
 
 get() { curl -sf --max-time 10 --cacert ca.crt --cert admin.crt --key admin.key "https://127.0.0.1:$port$1"; }
@@ -57,7 +69,7 @@ ready() { get /readyz; }
 account() { get /api/v1/namespaces/default/serviceaccounts/default; }
 
 listen start ready
-background "$dir/kube-controller-manager.log" kube-controller-manager --kubeconfig=kubeconfig --leader-elect=false \
+background "$dir/kube-controller-manager.log" kube-controller-manager --kubeconfig=kubeconfig --leader-elect=false --controllers="$controllers" \
   --secure-port=0 --service-account-private-key-file=service-accounts.key --root-ca-file=ca.crt \
   --kube-api-qps=200 --kube-api-burst=400 --flex-volume-plugin-dir="$dir/plugins"
 await account || failed "kube-controller-manager did not start"
@@ -66,4 +78,4 @@ for path in "${manifests[@]}"; do
   kubectl apply --server-side -f "$path" > kubectl.log
   kubectl wait --for=condition=Established crd --all --timeout=1m > kubectl.log
 done
-serve "KUBECONFIG=$dir/kubeconfig" "SERVER=https://127.0.0.1:$port" "CA=$dir/ca.crt" "PORT=$port" "PID=${children[1]}" "LOG=$log"
+serve "KUBECONFIG=$dir/kubeconfig" "SERVER=https://127.0.0.1:$port" "CA=$dir/ca.crt" "PORT=$port" "PID=${children[1]}" "LOG=$log" "AUDIT=$dir/audit.log"

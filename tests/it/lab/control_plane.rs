@@ -35,6 +35,11 @@ impl ControlPlane {
 
     /// One of a test's own, with these manifests applied.
     pub async fn start_with(manifests: &[PathBuf]) -> Self {
+        Self::start_as(manifests, &[]).await
+    }
+
+    /// The same, with further options of `tests/lab/control-plane.sh`.
+    pub async fn start_as(manifests: &[PathBuf], further: &[&str]) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let name = format!("control-plane-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -44,7 +49,14 @@ impl ControlPlane {
         for path in crds.exists().then_some(&crds).into_iter().chain(manifests) {
             options.extend(["--apply".into(), path.display().to_string()]);
         }
+        options.extend(further.iter().map(|option| (*option).to_owned()));
         Self { server: Server::start("control-plane.sh", &dir, options).await }
+    }
+
+    /// Where the requests are noted that `--audit` asks for.
+    #[allow(dead_code, reason = "for benchmarks")]
+    pub fn audit(&self) -> PathBuf {
+        self.server.fact("AUDIT").into()
     }
 
     /// An administrator's kubeconfig.
