@@ -11,7 +11,10 @@ use crate::{
         WasmProxy, WasmProxyStatus,
         conditions::{ConditionStatus, ConditionType, Finding, Reason, find},
     },
-    resource::{findings::without_worker, report::WORKER_CONDITIONS},
+    resource::{
+        findings::{NO_WORKER, without_worker},
+        report::WORKER_CONDITIONS,
+    },
 };
 
 /// How it stands with the worker of a resource.
@@ -69,7 +72,7 @@ pub fn summary(resource: &WasmProxy, worker: &WorkerState, now: &Time) -> WasmPr
     findings.extend(reconciling(&ready));
     findings.extend(stalled(&ready));
     if is_silent(worker, before) {
-        findings.extend(without_worker("no worker runs"));
+        findings.extend(without_worker(NO_WORKER));
     }
     findings.insert(0, ready);
     WasmProxyStatus {
