@@ -1,14 +1,12 @@
 //! `wasmproxy controller`: reconciles `WasmProxy` resources until a signal comes.
 
+mod election;
+
 use std::{
     io::{self, Write as _},
     net::IpAddr,
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use clap::{Args, ValueEnum};
@@ -20,11 +18,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::election::ElectionArgs;
 use super::{CACHE_SIZE, LogArgs};
 use crate::{
     api::quantity::parse_bytes,
-    controller::{self, Options, WorkerMode},
+    controller::{self, Health, InvalidTerms, LeaseLost, Options, WorkerMode},
     registry::{Cache, CacheError},
+    resource::api_server::with_timeouts,
     telemetry::{
         logs,
         probes::{self, Probes},
@@ -34,8 +34,12 @@ use crate::{
 /// What `wasmproxy controller --help` says at its end.
 pub(super) const DETAILS: &str = "\
 The cluster is found as kubectl finds it, by KUBECONFIG or ~/.kube/config; in a Pod by its service account, which must \
-be allowed to list and watch wasmproxies, to patch wasmproxies/status, and to get secrets. The definition of the \
-resource must be there: wasmproxy crd | kubectl apply --server-side -f -
+be allowed to list and watch wasmproxies, to patch wasmproxies/status, to get secrets, and to get, list, watch, create and \
+update leases in the namespace of its own. The definition of the resource must be there: \
+wasmproxy crd | kubectl apply --server-side -f -
+
+Of several replicas one leads and the others stand by, with the same knowledge. A leader that ends hands over at once; one \
+that can no longer renew the Lease ends all work, and then itself, before another may lead.
 
 A Secret is only used with the label wasmproxy.io/credentials=true. It is read again when its resource changes, when \
 somebody refuses what it holds, and every five minutes.
@@ -49,9 +53,9 @@ pub(super) struct ControllerArgs {
     /// Where workers run
     #[arg(long, env = "WASMPROXY_WORKERS", value_enum)]
     workers: Workers,
-    /// The only namespace to watch [default: all of them]
-    #[arg(long, short, env = "WASMPROXY_NAMESPACE")]
-    namespace: Option<String>,
+    /// A namespace to watch; several are said one by one, or with commas between them [default: all of them]
+    #[arg(long, short, env = "WASMPROXY_NAMESPACES", value_delimiter = ',', value_parser = dns_label)]
+    namespace: Vec<String>,
     /// Directory in which the workers of this process keep modules [default: they do not]
     #[arg(long, env = "WASMPROXY_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
@@ -64,6 +68,8 @@ pub(super) struct ControllerArgs {
     /// Address of that port [default: all of this machine]
     #[arg(long, env = "WASMPROXY_HTTP_HOST")]
     http_host: Option<IpAddr>,
+    #[command(flatten)]
+    election: ElectionArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,6 +91,10 @@ enum Failure {
     Client(#[from] kube::Error),
     #[error("--cache-dir: {0}")]
     Cache(#[from] CacheError),
+    #[error("--leader-election: {0}")]
+    Terms(#[from] InvalidTerms),
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
     #[error("--http-port: port {port} cannot be listened on: {source}; say another one, or 0 for no probes")]
     Probes { port: u16, source: io::Error },
     #[error("the operating system refuses what every program needs: {0}")]
@@ -98,8 +108,12 @@ pub(super) fn run(args: &ControllerArgs, logs: &LogArgs) -> ExitCode {
         Err(failure) => {
             // Where nobody listens on standard error, the exit code must do.
             let _ = writeln!(io::stderr(), "wasmproxy: {failure}");
-            let is_usage =
-                matches!(failure, Failure::Pods | Failure::NoCluster(_) | Failure::Client(_) | Failure::Cache(_));
+            let is_usage = match failure {
+                Failure::Pods | Failure::NoCluster(_) | Failure::Client(_) | Failure::Cache(_) | Failure::Terms(_) => {
+                    true
+                }
+                Failure::Probes { .. } | Failure::System(_) | Failure::LeaseLost(_) => false,
+            };
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
@@ -112,11 +126,10 @@ fn start(args: &ControllerArgs, logs: &LogArgs) -> Result<(), Failure> {
     };
     // Nothing before this sets up logs.
     let _ = logs::init(logs.log_format, logs.log_level.unwrap_or_default());
-    // An empty variable is as good as none.
-    let namespace = args.namespace.clone().filter(|namespace| !namespace.is_empty());
+    let leader = args.election.election()?;
     let dir = args.cache_dir.as_ref().filter(|dir| !dir.as_os_str().is_empty());
     let cache = dir.map(|dir| Cache::open(dir, args.cache_size)).transpose()?;
-    let options = Options { namespace, workers, cache };
+    let options = Options { namespaces: args.namespaces(), cache, leader, ..Options::new(workers) };
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(serve(args, options));
     // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.
@@ -126,13 +139,12 @@ fn start(args: &ControllerArgs, logs: &LogArgs) -> Result<(), Failure> {
 
 async fn serve(args: &ControllerArgs, options: Options) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
-    let config = Config::infer().await?;
+    let config = with_timeouts(Config::infer().await?);
     info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "starting");
     let client = Client::try_from(config)?;
-    let ready = Arc::new(AtomicBool::new(false));
-    let _probes = probes(args, ready.clone()).await?;
-    controller::run(client, options, || ready.store(true, Ordering::Relaxed), stop).await;
-    Ok(())
+    let health = Health::default();
+    let _probes = probes(args, health.clone()).await?;
+    Ok(controller::run(client, options, health, stop).await?)
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.
@@ -150,18 +162,80 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-/// Alive while it answers; ready once it knows of every resource.
-async fn probes(args: &ControllerArgs, ready: Arc<AtomicBool>) -> Result<Option<Probes>, Failure> {
+/// What [`Health`] says, at `--http-port`.
+async fn probes(args: &ControllerArgs, health: Health) -> Result<Option<Probes>, Failure> {
     let port = args.http_port;
     if port == 0 {
         return Ok(None);
     }
-    let ready = move || {
-        if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("the resources are not known yet".to_owned()) }
-    };
+    let (alive, ready) = (health.clone(), health);
     let listen = async {
         let listener = probes::listen(args.http_host, port).await?;
-        Probes::serve(listener, probes::router(|| Ok(()), ready))
+        Probes::serve(listener, probes::router(move || alive.alive(), move || ready.ready()))
     };
     listen.await.map(Some).map_err(|source| Failure::Probes { port, source })
+}
+
+impl ControllerArgs {
+    /// Each namespace once; an empty variable is as good as none.
+    fn namespaces(&self) -> Vec<String> {
+        let mut namespaces: Vec<_> = self.namespace.iter().filter(|name| !name.is_empty()).cloned().collect();
+        namespaces.sort();
+        namespaces.dedup();
+        namespaces
+    }
+}
+
+/// A name of a namespace, or nothing at all.
+fn dns_label(text: &str) -> Result<String, &'static str> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.len() > 63 || !text.chars().all(is_inner) || text.starts_with('-') || text.ends_with('-') {
+        return Err(
+            "a namespace is named by up to 63 lower case letters, digits and hyphens, with no hyphen at an end",
+        );
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: ControllerArgs,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<ControllerArgs, clap::Error> {
+        let fixed = ["wasmproxy", "--workers=in-process"];
+        Cli::try_parse_from(fixed.iter().chain(arguments)).map(|cli| cli.args)
+    }
+
+    #[test]
+    fn namespaces_are_said_one_by_one_or_with_commas_and_count_once() {
+        let namespaces = |arguments| parse(arguments).unwrap().namespaces();
+        assert_eq!(namespaces(&["--namespace=b,a", "--namespace", "b"]), ["a", "b"]);
+        assert_eq!(namespaces(&["--namespace="]), [""; 0]);
+        assert_eq!(namespaces(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_namespace_is_refused() {
+        for odd in ["a/b", "A", "-a", "a-", &"a".repeat(64)] {
+            assert!(parse(&["--namespace", odd]).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn leader_election_is_on_unless_it_is_said_otherwise() {
+        let election = |arguments| parse(arguments).unwrap().election.election();
+        assert_eq!(election(&[]).unwrap().unwrap().name, "wasmproxy");
+        assert!(election(&["--leader-election"]).unwrap().is_some());
+        assert_eq!(election(&["--leader-election=false"]), Ok(None));
+        let short = ["--leader-election-lease-duration=5s"];
+        assert_eq!(election(&short), Err(InvalidTerms::Deadline));
+    }
 }

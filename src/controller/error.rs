@@ -1,5 +1,7 @@
 //! What keeps a resource from its worker, in sentences for the person who can mend it.
 
+use std::time::Duration;
+
 use super::secrets::SecretError;
 use crate::{
     api::conditions::Reason,
@@ -24,6 +26,9 @@ pub enum Error {
     /// The object was deleted, or the controller told to end, while the reconciliation was under way.
     #[error("the resource or the controller is going away")]
     GoingAway,
+    /// It was broken off, so that others get their turn.
+    #[error("the reconciliation took longer than {} s", .0.as_secs())]
+    TooLong(Duration),
 }
 
 impl Error {
@@ -32,7 +37,7 @@ impl Error {
         match self {
             Self::Secret(error) => error.reason(),
             Self::InvalidSpec(_) => Some(Reason::InvalidSpec),
-            Self::Api(_) | Self::WorkerEnded | Self::GoingAway => None,
+            Self::Api(_) | Self::WorkerEnded | Self::GoingAway | Self::TooLong(_) => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 mod board;
 mod in_process;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub(super) use in_process::InProcess;
 
@@ -51,10 +51,10 @@ impl Workers {
         }
     }
 
-    /// Stops all workers for others to go on, and starts none from now on.
-    pub async fn shut_down(&self) {
+    /// Stops all workers for others to go on, within `grace`, and starts none from now on.
+    pub async fn shut_down(&self, grace: Duration) {
         match self {
-            Self::InProcess(workers) => workers.shut_down().await,
+            Self::InProcess(workers) => workers.shut_down(grace).await,
         }
     }
 }
