@@ -1,5 +1,6 @@
 //! `wasmproxy controller`: reconciles `WasmProxy` resources until a signal comes.
 
+mod election;
 mod pods;
 
 use std::{
@@ -8,10 +9,6 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use clap::{Args, ValueEnum};
@@ -23,13 +20,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use pods::{NoImage, PodArgs};
-
+use self::{
+    election::ElectionArgs,
+    pods::{NoImage, PodArgs},
+};
 use super::{CACHE_SIZE, LogArgs};
 use crate::{
     api::quantity::parse_bytes,
-    controller::{self, Options, WorkerMode},
+    controller::{self, Health, InvalidTerms, LeaseLost, Options, WorkerMode},
     registry::{Cache, CacheError},
+    resource::api_server::with_timeouts,
     telemetry::{
         logs,
         probes::{self, Probes},
@@ -41,6 +41,9 @@ pub(super) const DETAILS: &str = "\
 The cluster is found as kubectl finds it, by KUBECONFIG or ~/.kube/config; in a Pod by its service account. What that \
 must be allowed is in the documentation of wasmproxy::controller. The definition of the resource must be there: \
 wasmproxy crd | kubectl apply --server-side -f -
+
+Of several replicas one leads and the others stand by, with the same knowledge. A leader that ends hands over at once; one \
+that can no longer renew the Lease ends all work, and then itself, before another may lead.
 
 Workers in Pods read their Secrets themselves, from files that the kubelet keeps up to date. Workers in this process use \
 a Secret only with the label wasmproxy.io/credentials=true; it is read again when its resource changes, when somebody \
@@ -57,9 +60,9 @@ pub(super) struct ControllerArgs {
     workers: Option<Workers>,
     #[command(flatten)]
     pods: PodArgs,
-    /// The only namespace to watch [default: all of them]
-    #[arg(long, short, env = "WASMPROXY_NAMESPACE")]
-    namespace: Option<String>,
+    /// A namespace to watch; several are said one by one, or with commas between them [default: all of them]
+    #[arg(long, short, env = "WASMPROXY_NAMESPACES", value_delimiter = ',', value_parser = dns_label)]
+    namespace: Vec<String>,
     /// Directory in which the workers of this process keep modules [default: they do not]
     #[arg(long, env = "WASMPROXY_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
@@ -72,6 +75,8 @@ pub(super) struct ControllerArgs {
     /// Address of that port [default: all of this machine]
     #[arg(long, env = "WASMPROXY_HTTP_HOST")]
     http_host: Option<IpAddr>,
+    #[command(flatten)]
+    election: ElectionArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,6 +100,10 @@ enum Failure {
     Client(#[from] kube::Error),
     #[error("--cache-dir: {0}")]
     Cache(#[from] CacheError),
+    #[error("--leader-election: {0}")]
+    Terms(#[from] InvalidTerms),
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
     #[error("--http-port: port {port} cannot be listened on: {source}; say another one, or 0 for no probes")]
     Probes { port: u16, source: io::Error },
     #[error("the operating system refuses what every program needs: {0}")]
@@ -104,7 +113,10 @@ enum Failure {
 impl Failure {
     /// Whether the command line or the environment is wrong.
     fn is_usage(&self) -> bool {
-        matches!(self, Self::Workers | Self::Image(_) | Self::NoCluster(_) | Self::Client(_) | Self::Cache(_))
+        matches!(
+            self,
+            Self::Workers | Self::Image(_) | Self::NoCluster(_) | Self::Client(_) | Self::Cache(_) | Self::Terms(_)
+        )
     }
 }
 
@@ -125,11 +137,10 @@ fn start(args: &ControllerArgs, logs: &LogArgs) -> Result<(), Failure> {
     let workers = args.workers.or(is_in_cluster.then_some(Workers::Pods)).ok_or(Failure::Workers)?;
     // Nothing before this sets up logs.
     let _ = logs::init(logs.log_format, logs.log_level.unwrap_or_default());
-    // An empty variable is as good as none.
-    let namespace = args.namespace.clone().filter(|namespace| !namespace.is_empty());
+    let leader = args.election.election()?;
     let dir = args.cache_dir.as_ref().filter(|dir| !dir.as_os_str().is_empty());
     let cache = dir.map(|dir| Cache::open(dir, args.cache_size)).transpose()?;
-    let options = Options { namespace, workers: WorkerMode::InProcess, cache };
+    let options = Options { namespaces: args.namespaces(), cache, leader, ..Options::new(WorkerMode::InProcess) };
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(serve(args, workers, options));
     // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.
@@ -139,17 +150,16 @@ fn start(args: &ControllerArgs, logs: &LogArgs) -> Result<(), Failure> {
 
 async fn serve(args: &ControllerArgs, workers: Workers, mut options: Options) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
-    let config = Config::infer().await?;
+    let config = with_timeouts(Config::infer().await?);
     info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "starting");
     let client = Client::try_from(config)?;
     if workers == Workers::Pods {
         let Some(pods) = stop.run_until_cancelled(args.pods.options(&client)).await else { return Ok(()) };
         options.workers = WorkerMode::Pods(pods?);
     }
-    let ready = Arc::new(AtomicBool::new(false));
-    let _probes = probes(args, ready.clone()).await?;
-    controller::run(client, options, || ready.store(true, Ordering::Relaxed), stop).await;
-    Ok(())
+    let health = Health::default();
+    let _probes = probes(args, health.clone()).await?;
+    Ok(controller::run(client, options, health, stop).await?)
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.
@@ -167,18 +177,80 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-/// Alive while it answers; ready once it knows of every resource.
-async fn probes(args: &ControllerArgs, ready: Arc<AtomicBool>) -> Result<Option<Probes>, Failure> {
+/// What [`Health`] says, at `--http-port`.
+async fn probes(args: &ControllerArgs, health: Health) -> Result<Option<Probes>, Failure> {
     let port = args.http_port;
     if port == 0 {
         return Ok(None);
     }
-    let ready = move || {
-        if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("the resources are not known yet".to_owned()) }
-    };
+    let (alive, ready) = (health.clone(), health);
     let listen = async {
         let listener = probes::listen(args.http_host, port).await?;
-        Probes::serve(listener, probes::router(|| Ok(()), ready))
+        Probes::serve(listener, probes::router(move || alive.alive(), move || ready.ready()))
     };
     listen.await.map(Some).map_err(|source| Failure::Probes { port, source })
+}
+
+impl ControllerArgs {
+    /// Each namespace once; an empty variable is as good as none.
+    fn namespaces(&self) -> Vec<String> {
+        let mut namespaces: Vec<_> = self.namespace.iter().filter(|name| !name.is_empty()).cloned().collect();
+        namespaces.sort();
+        namespaces.dedup();
+        namespaces
+    }
+}
+
+/// A name of a namespace, or nothing at all.
+fn dns_label(text: &str) -> Result<String, &'static str> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.len() > 63 || !text.chars().all(is_inner) || text.starts_with('-') || text.ends_with('-') {
+        return Err(
+            "a namespace is named by up to 63 lower case letters, digits and hyphens, with no hyphen at an end",
+        );
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: ControllerArgs,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<ControllerArgs, clap::Error> {
+        let fixed = ["wasmproxy", "--workers=in-process"];
+        Cli::try_parse_from(fixed.iter().chain(arguments)).map(|cli| cli.args)
+    }
+
+    #[test]
+    fn namespaces_are_said_one_by_one_or_with_commas_and_count_once() {
+        let namespaces = |arguments| parse(arguments).unwrap().namespaces();
+        assert_eq!(namespaces(&["--namespace=b,a", "--namespace", "b"]), ["a", "b"]);
+        assert_eq!(namespaces(&["--namespace="]), [""; 0]);
+        assert_eq!(namespaces(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_namespace_is_refused() {
+        for odd in ["a/b", "A", "-a", "a-", &"a".repeat(64)] {
+            assert!(parse(&["--namespace", odd]).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn leader_election_is_on_unless_it_is_said_otherwise() {
+        let election = |arguments| parse(arguments).unwrap().election.election();
+        assert_eq!(election(&[]).unwrap().unwrap().name, "wasmproxy");
+        assert!(election(&["--leader-election"]).unwrap().is_some());
+        assert_eq!(election(&["--leader-election=false"]), Ok(None));
+        let short = ["--leader-election-lease-duration=5s"];
+        assert_eq!(election(&short), Err(InvalidTerms::Deadline));
+    }
 }

@@ -1,5 +1,7 @@
 //! What keeps a resource from its worker, in sentences for the person who can mend it.
 
+use std::time::Duration;
+
 use super::{secrets::SecretError, workers::ChildError};
 use crate::{
     api::conditions::Reason,
@@ -30,6 +32,9 @@ pub enum Error {
     /// The object was deleted, or the controller told to end, while the reconciliation was under way.
     #[error("the resource or the controller is going away")]
     GoingAway,
+    /// It was broken off, so that others get their turn.
+    #[error("the reconciliation took longer than {} s", .0.as_secs())]
+    TooLong(Duration),
 }
 
 impl Error {
@@ -39,7 +44,7 @@ impl Error {
             Self::Secret(error) => error.reason(),
             Self::Child(error) => error.reason(),
             Self::InvalidSpec(_) => Some(Reason::InvalidSpec),
-            Self::ChildrenUnknown | Self::Api(_) | Self::WorkerEnded | Self::GoingAway => None,
+            Self::ChildrenUnknown | Self::Api(_) | Self::WorkerEnded | Self::GoingAway | Self::TooLong(_) => None,
         }
     }
 }

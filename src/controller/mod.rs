@@ -8,9 +8,12 @@
 //!
 //! What ties a worker to its resource is in [`resource`](crate::resource), because workers elsewhere need it, too. Here are:
 //!
-//! - Pure: `summary` (`Ready`, out of all other conditions), `backoff`.
-//! - Reading and writing: `watch`, `secrets`, `workers`.
-//! - Wiring: `reconcile`, `context`, and [`run`].
+//! - Pure: `summary` (`Ready`, out of all other conditions), `backoff`, `watch` (what is watched, and what of it matters),
+//!   `caches` (what many watches have said, as one).
+//! - Reading and writing: `watching`, `secrets`, `workers`.
+//! - Which replica does all this: `lease`. Every one of them watches, so that it can lead at once; one of them reconciles
+//!   (`leading`).
+//! - Wiring: `reconcile`, `context`, `health`, and [`run`].
 //!
 //! A resource's progress never wakes the controller, a failing resource never delays another, and no deletion ever waits for a
 //! broker: there are no finalizers.
@@ -20,51 +23,69 @@
 #![doc = include_str!("rights.md")]
 
 mod backoff;
+mod caches;
 mod context;
 mod error;
+mod health;
+mod leading;
+mod lease;
 mod reconcile;
 pub mod rights;
 mod secrets;
 mod summary;
 mod watch;
+mod watching;
 mod workers;
 
-use std::{future, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt as _;
+use futures::stream;
 use kube::{
-    Api, Client,
-    runtime::{
-        controller::{self, Action, Controller},
-        reflector::{self, ObjectRef, Store},
-        watcher,
-    },
+    Client,
+    runtime::{controller::Controller, reflector::Store},
 };
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{info, warn};
+
+pub use health::Health;
+pub use lease::{InvalidTerms, LeaderElection, LeaseLost, Terms};
 
 use context::Context;
-use error::Error;
+use lease::Campaign;
 use watch::Watched;
+use watching::{Changes, Watching, apis};
 use workers::{Children, InProcess, Managed, Pods, Scope, Workers};
 
 pub use workers::PodOptions;
 
-use crate::registry::Cache;
+use crate::{registry::Cache, resource::api_server::WATCH_SECONDS};
 
-/// Reconciliations at the same time: enough that some which wait for a slow broker's worker to end hold up nobody, few enough
-/// for the API server.
-const CONCURRENCY: u16 = 32;
+/// The longest that the end of all workers may take where no other replica waits for it: less than the 5 s that are promised,
+/// since the process has to go away, too.
+const SHUTDOWN: Duration = Duration::from_millis(4500);
 
 /// What the controller is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The namespace to watch; all of them where there is none.
-    pub namespace: Option<String>,
+    /// The namespaces to watch, none of them twice; all that there are where none is named.
+    pub namespaces: Vec<String>,
     /// Where workers run.
     pub workers: WorkerMode,
     /// Where workers in this process keep modules, if anywhere.
     pub cache: Option<Cache>,
+    /// How this replica agrees with others on who leads; it leads at once where there is nothing to agree on.
+    pub leader: Option<LeaderElection>,
+    /// How long a watch lasts, in whole seconds, before it is asked for anew. A connection that died without a word is found
+    /// out five seconds after that.
+    pub watch: Duration,
+}
+
+impl Options {
+    /// All namespaces, no cache, no other replicas.
+    pub fn new(workers: WorkerMode) -> Self {
+        let watch = Duration::from_secs(u64::from(WATCH_SECONDS));
+        Self { namespaces: Vec::new(), workers, cache: None, leader: None, watch }
+    }
 }
 
 /// Where workers run.
@@ -76,63 +97,120 @@ pub enum WorkerMode {
     Pods(PodOptions),
 }
 
-/// Reconciles until `stop` is cancelled, and then hands all workers over, within five seconds.
+/// Reconciles while it leads, until `stop` is cancelled, and then hands all workers over, within five seconds.
 ///
-/// Calls `ready` once it knows of every resource. An API server that is away is waited for.
-pub async fn run(client: Client, options: Options, ready: impl FnOnce() + Send, stop: CancellationToken) {
-    let api = match &options.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let (store, writer) = reflector::store();
-    let with_pods = matches!(options.workers, WorkerMode::Pods(_));
-    let scope = Scope::watch(&client, options.namespace.as_deref(), with_pods);
-    let wakes = scope.wakes().clone();
-    let children = Arc::new(Children::new(client.clone(), vec![scope]));
+/// `health` says how it is meanwhile. An API server that is away is waited for.
+///
+/// # Errors
+/// Where the lease is lost: all work has ended by then, and the process should, too.
+pub async fn run(client: Client, options: Options, health: Health, stop: CancellationToken) -> Result<(), LeaseLost> {
+    let watching = Watching::new(&client, &options.namespaces, options.watch, health.clone());
+    let (store, changes) = (watching.store(), watching.changes());
+    let scopes = Scope::of(&client, &options.namespaces, matches!(options.workers, WorkerMode::Pods(_)));
+    let children = Arc::new(Children::new(client.clone(), scopes));
     let managed = match options.workers {
         WorkerMode::InProcess => Managed::InProcess(InProcess::new(client.clone(), store.clone(), options.cache)),
         WorkerMode::Pods(pods) => Managed::Pods(Pods::new(children.clone(), pods)),
     };
-    let workers = Workers::new(managed, children);
-    let context = Arc::new(Context::new(client, workers));
+    let workers = Workers::new(managed, children.clone());
+    let context = Arc::new(Context::new(client.clone(), workers));
     let departing = context.clone();
-    let changes = watch::watch(api, writer, move |departure| departing.depart(&departure));
-    let controller = Controller::for_stream(changes, store.clone())
-        .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(wakes.stream())
-        .run(reconcile::reconcile, reconcile::error_policy, context.clone())
-        .for_each(async |outcome| log(outcome));
-    let namespace = options.namespace.as_deref().unwrap_or("all");
-    info!(namespace, "controller starts");
-    tokio::select! {
-        () = controller => {}
-        () = announce(&store, &context.workers, ready) => {}
-        () = stop.cancelled() => {}
-    }
-    context.workers.shut_down().await;
-    info!("controller has stopped");
-}
-
-/// Never ends, so that it can stand beside what ends.
-async fn announce(store: &Store<Watched>, workers: &Workers, ready: impl FnOnce()) {
-    if store.wait_until_ready().await.is_ok() {
-        workers.ready().await;
-        info!(resources = store.len(), "controller is ready");
-        ready();
-    }
-    future::pending::<()>().await;
-}
-
-/// What the reconciler says of itself it has logged already.
-fn log(outcome: Result<(ObjectRef<Watched>, Action), controller::Error<Error, watcher::Error>>) {
-    match outcome {
-        Ok((resource, action)) => debug!(%resource, ?action, "reconciled"),
-        Err(controller::Error::QueueError(error)) => {
-            let is_missing =
-                matches!(&error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404);
-            let hint = if is_missing { "; apply the output of `wasmproxy crd` first" } else { "" };
-            warn!("resources cannot be watched: {error}{hint}");
+    info!(
+        namespaces = if options.namespaces.is_empty() { "all".into() } else { options.namespaces.join(",") },
+        "controller starts"
+    );
+    let _watching = AbortOnDropHandle::new(tokio::spawn(watching.run(move |departure| departing.depart(&departure))));
+    let _learning = AbortOnDropHandle::new(tokio::spawn(learn(children.clone(), store.clone(), health.clone())));
+    let replica = Replica { client, namespaces: options.namespaces, store, changes, children, context, health };
+    let ended = match options.leader {
+        Some(election) => replica.campaign(election, stop).await,
+        None => {
+            let leader = replica.lead();
+            stop.cancelled().await;
+            leader.end(SHUTDOWN).await;
+            Ok(())
         }
-        Err(error) => debug!(%error, "not reconciled"),
+    };
+    info!("controller has stopped");
+    ended
+}
+
+/// Says when it is known which objects workers have already.
+async fn learn(children: Arc<Children>, store: Store<Watched>, health: Health) {
+    children.ready().await;
+    if health.children_known() {
+        watching::announce(&store);
+    }
+}
+
+/// One of several controllers, ready to lead.
+struct Replica {
+    client: Client,
+    namespaces: Vec<String>,
+    store: Store<Watched>,
+    changes: Changes,
+    children: Arc<Children>,
+    context: Arc<Context>,
+    health: Health,
+}
+
+impl Replica {
+    /// Leads when it is its turn, until it is told to stop or must.
+    async fn campaign(&self, election: LeaderElection, stop: CancellationToken) -> Result<(), LeaseLost> {
+        let mut campaign = Campaign::new(self.client.clone(), election);
+        let grace = campaign.terms().grace();
+        if stop.run_until_cancelled(campaign.win()).await.is_none() {
+            campaign.release().await;
+            return Ok(());
+        }
+        let leader = self.lead();
+        let lost = stop.run_until_cancelled(campaign.hold()).await;
+        if let Some(lost) = &lost {
+            warn!("all work ends: {lost}");
+        }
+        leader.end(grace).await;
+        match lost {
+            Some(lost) => Err(lost),
+            None => {
+                campaign.release().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reconciles everything once, and then what changes.
+    fn lead(&self) -> Leader<'_> {
+        self.health.lead(true);
+        let apis = apis(&self.client, &self.namespaces);
+        let (store, changes, context) = (self.store.clone(), self.changes.clone(), self.context.clone());
+        let (health, wakes) = (self.health.clone(), self.children.wakes());
+        let reconciling = async move {
+            health.settled().await;
+            leading::catch_up(apis, &store, changes.seen()).await;
+            // First the changes, then what is known: so nothing is lost between them.
+            let changes = changes.listen();
+            let controller = Controller::for_stream(stream::pending(), store.clone())
+                .reconcile_on(leading::everything(&store, changes))
+                .reconcile_on(wakes);
+            let heart = health.reconciling.clone();
+            leading::drive(controller, context, heart, reconcile::reconcile, reconcile::error_policy).await;
+        };
+        Leader { replica: self, reconciling: AbortOnDropHandle::new(tokio::spawn(reconciling)) }
+    }
+}
+
+/// The replica that leads.
+struct Leader<'a> {
+    replica: &'a Replica,
+    reconciling: AbortOnDropHandle<()>,
+}
+
+impl Leader<'_> {
+    /// Ends all work, within `grace`.
+    async fn end(self, grace: Duration) {
+        self.reconciling.abort();
+        self.replica.context.workers.shut_down(grace).await;
+        self.replica.health.reconciling.rest();
+        self.replica.health.lead(false);
     }
 }

@@ -75,7 +75,7 @@ const OF_ITSELF: [Right; 2] = [
     right(
         "coordination.k8s.io",
         "leases",
-        &["get", "watch", "create", "update", "patch"],
+        &["get", "list", "watch", "create", "update"],
         BOTH,
         "that one controller leads",
     ),

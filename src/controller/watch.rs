@@ -1,20 +1,11 @@
-//! What is watched: every resource as it comes, and which changes wake the controller.
+//! What is watched, and which changes wake the controller.
 
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher as _},
 };
 
-use futures::{Stream, StreamExt as _};
-use kube::{
-    Api, Resource as _, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt as _,
-        reflector::store::Writer,
-        watcher::{self, Event, watcher},
-    },
-};
+use kube::{Resource as _, ResourceExt as _, core::DeserializeGuard};
 
 use crate::{
     api::{RECONCILE_ANNOTATION, WasmProxy, conditions::find},
@@ -35,53 +26,8 @@ pub(super) enum Departure {
     AllBut(HashSet<String>),
 }
 
-/// Keeps the store up to date, calls `departed` for resources that go, and yields those with a change that matters.
-///
-/// The store is without the resource when `departed` is called.
-pub(super) fn watch(
-    api: Api<Watched>,
-    store: Writer<Watched>,
-    mut departed: impl FnMut(Departure) + Send + 'static,
-) -> impl Stream<Item = Result<Watched, watcher::Error>> + Send {
-    let mut departures = Departures::default();
-    watcher(api, watcher::Config::default())
-        .default_backoff()
-        .reflect(store)
-        .inspect(move |event| {
-            if let Some(departure) = event.as_ref().ok().and_then(|event| departures.observe(event)) {
-                departed(departure);
-            }
-        })
-        .applied_objects()
-        .predicate_filter(what_matters, kube::runtime::PredicateConfig::default())
-}
-
-/// Finds out from the events who is gone.
-#[derive(Default)]
-struct Departures {
-    listed: HashSet<String>,
-}
-
-impl Departures {
-    fn observe(&mut self, event: &Event<Watched>) -> Option<Departure> {
-        match event {
-            Event::Delete(object) => object.uid().map(Departure::Of),
-            Event::Init => {
-                self.listed.clear();
-                None
-            }
-            Event::InitApply(object) => {
-                self.listed.extend(object.uid());
-                None
-            }
-            Event::InitDone => Some(Departure::AllBut(std::mem::take(&mut self.listed))),
-            Event::Apply(_) => None,
-        }
-    }
-}
-
 /// A hash of what the controller acts upon: progress is not among it, nor is what the controller writes itself.
-fn what_matters(object: &Watched) -> Option<u64> {
+pub(super) fn what_matters(object: &Watched) -> u64 {
     let mut hasher = DefaultHasher::new();
     let metadata = object.meta();
     metadata.generation.hash(&mut hasher);
@@ -97,7 +43,7 @@ fn what_matters(object: &Watched) -> Option<u64> {
         }
         Err(invalid) => invalid.error.hash(&mut hasher),
     }
-    Some(hasher.finish())
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -120,7 +66,7 @@ mod tests {
         let connected = condition(ConditionType::BrokerConnected, ConditionStatus::True, Reason::Connected);
         resource.status = Some(WasmProxyStatus { conditions: vec![connected], ..WasmProxyStatus::default() });
         change(&mut resource);
-        what_matters(&DeserializeGuard(Ok(resource))).unwrap()
+        what_matters(&DeserializeGuard(Ok(resource)))
     }
 
     fn status(resource: &mut WasmProxy) -> &mut WasmProxyStatus {
@@ -156,44 +102,5 @@ mod tests {
         assert_ne!(hash(|r| status(r).conditions[0].reason = "Connecting".into()), unchanged);
         assert_ne!(hash(|r| status(r).conditions[0].observed_generation = Some(2)), unchanged);
         assert_ne!(hash(|r| status(r).conditions.clear()), unchanged);
-    }
-
-    fn object(uid: &str) -> Watched {
-        let mut resource = resource(&json!({}));
-        resource.metadata.uid = Some(uid.to_owned());
-        DeserializeGuard(Ok(resource))
-    }
-
-    #[test]
-    fn a_deleted_object_departs() {
-        let departure = Departures::default().observe(&Event::Delete(object("a")));
-        assert_eq!(departure, Some(Departure::Of("a".into())));
-    }
-
-    #[test]
-    fn who_is_not_listed_again_departs() {
-        let mut departures = Departures::default();
-        for events in [["a", "b"], ["b", "c"]] {
-            assert_eq!(departures.observe(&Event::Init), None);
-            for uid in events {
-                assert_eq!(departures.observe(&Event::InitApply(object(uid))), None);
-            }
-            let there = events.into_iter().map(str::to_owned).collect();
-            assert_eq!(departures.observe(&Event::InitDone), Some(Departure::AllBut(there)));
-        }
-    }
-
-    #[test]
-    fn an_object_that_cannot_be_read_is_there_all_the_same() {
-        let unreadable = json!({
-            "apiVersion": "wasmproxy.io/v1alpha1", "kind": "WasmProxy",
-            "metadata": {"name": "a", "namespace": "b", "uid": "c"}, "spec": {"broker": 5},
-        });
-        let unreadable: Watched = serde_json::from_value(unreadable).unwrap();
-        assert!(unreadable.0.is_err());
-        let mut departures = Departures::default();
-        departures.observe(&Event::InitApply(unreadable));
-        let there = HashSet::from(["c".to_owned()]);
-        assert_eq!(departures.observe(&Event::InitDone), Some(Departure::AllBut(there)));
     }
 }

@@ -91,7 +91,8 @@ fn invalid_spec(error: &InvalidSpec) -> Finding {
         | InvalidSpec::Allow(_)
         | InvalidSpec::ChunkSize(_)
         | InvalidSpec::Pace(_)
-        | InvalidSpec::ModuleSize(_) => ConditionType::ArtifactsPublished,
+        | InvalidSpec::ModuleSize(_)
+        | InvalidSpec::CacheSize(_) => ConditionType::ArtifactsPublished,
     };
     Finding { about, status: ConditionStatus::False, reason: Reason::InvalidSpec, message: error.to_string() }
 }

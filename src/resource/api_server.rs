@@ -3,12 +3,26 @@
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::ResourceExt as _;
+use kube::{Config, ResourceExt as _};
 
 use crate::api::WasmProxy;
 
 /// The longest a call of the API server may take; kube's client has no limit of its own.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a watch lasts, in seconds, before it is asked for anew: a connection that died without a word is found out within
+/// five seconds more. Two requests a minute do not hurt an API server, and nobody waits for a change for longer than that.
+pub const WATCH_SECONDS: u32 = 60;
+
+/// `config` with an end to every wait: kube bounds connecting, writing and watching, but neither lists nor the beginning of a
+/// watch.
+pub fn with_timeouts(mut config: Config) -> Config {
+    // A watch may be silent for as long as it lasts.
+    config.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS) + 15));
+    // Otherwise the time that a connection was idle before a request counts.
+    config.reset_reader_on_write = true;
+    config
+}
 
 /// Why a call of the API server came to nothing.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,8 @@
 //! - Pure: `translate` (a spec as a worker understands it), `credentials` (what its Secrets hold), `memory` (a status as a
 //!   worker's memory), `report` and `findings` (progress as the worker's part of the status), `obstacles` (what is known
 //!   outside of the worker, and said in their place).
-//! - Reading and writing: `reporter` (when to write), `status` (how), `api_server` (within what time).
+//! - Reading and writing: `reporter` (when to write), `status` (how), `api_server` (within what time),
+//!   `trouble` (what it has against us, for people).
 
 pub mod api_server;
 pub mod credentials;
@@ -21,6 +22,7 @@ pub mod report;
 pub mod reporter;
 pub mod status;
 pub mod translate;
+pub mod trouble;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -11,7 +11,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use kube::{
     Api, Resource as _,
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, Patch, PatchParams},
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -62,11 +62,12 @@ pub async fn apply<K: Clone + Debug + DeserializeOwned>(
 ///
 /// Resource versions of one object are decimal numbers that grow; where they are not, the first is taken.
 pub fn later(first: Arc<WasmProxy>, second: Arc<WasmProxy>) -> Arc<WasmProxy> {
-    if version(&second) > version(&first) { second } else { first }
+    if version(&second.metadata) > version(&first.metadata) { second } else { first }
 }
 
-fn version(resource: &WasmProxy) -> Option<u64> {
-    resource.metadata.resource_version.as_ref()?.parse().ok()
+/// How late a state is: numbers of two states of one object can be compared.
+pub(crate) fn version(metadata: &ObjectMeta) -> Option<u64> {
+    metadata.resource_version.as_ref()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ impl FromStr for LogLevel {
 
 impl LogLevel {
     /// Our own lines at this level; the libraries' two levels above it, since they are talkative, but never less than
-    /// their warnings where we warn.
+    /// their warnings where we warn. kube says each failed request, and each retry, in words of its own; what it comes to
+    /// we say ourselves, once.
     fn targets(self) -> Targets {
         let (own, libraries) = match self {
             Self::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
@@ -64,7 +65,9 @@ impl LogLevel {
             Self::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
             Self::Trace => (LevelFilter::TRACE, LevelFilter::DEBUG),
         };
-        Targets::new().with_default(libraries).with_target(env!("CARGO_CRATE_NAME"), own)
+        let kube = if self < Self::Debug { LevelFilter::OFF } else { libraries };
+        let lines = Targets::new().with_default(libraries).with_target(env!("CARGO_CRATE_NAME"), own);
+        lines.with_target("kube_client", kube).with_target("kube_runtime", kube)
     }
 }
 
@@ -110,5 +113,7 @@ mod tests {
         assert!(!info.would_enable("rustls::client", &Level::INFO));
         assert!(info.would_enable("rustls::client", &Level::WARN));
         assert!(!LogLevel::Error.targets().would_enable("rustls::client", &Level::WARN));
+        assert!(!info.would_enable("kube_runtime::watcher", &Level::WARN));
+        assert!(LogLevel::Debug.targets().would_enable("kube_runtime::watcher", &Level::WARN));
     }
 }

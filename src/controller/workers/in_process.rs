@@ -31,10 +31,6 @@ use crate::{
     worker::{Worker, WorkerConfig},
 };
 
-/// The longest that the end of all workers may take: less than the 5 s that are promised, since the process has to go away,
-/// too.
-const SHUTDOWN: Duration = Duration::from_millis(4500);
-
 /// The workers in this process.
 pub struct InProcess {
     client: Client,
@@ -88,7 +84,8 @@ impl InProcess {
     pub async fn stop(&self, uid: &str) {
         let running = self.table().workers.remove(uid);
         if let Some(running) = running {
-            running.stop().await;
+            // A reconciliation that is broken off does not break off the end of a worker.
+            let _ = self.leaving.spawn(running.stop()).await;
         }
     }
 
@@ -105,7 +102,7 @@ impl InProcess {
     }
 
     /// See [`Workers::shut_down`](super::Workers::shut_down).
-    pub async fn shut_down(&self) {
+    pub async fn shut_down(&self, grace: Duration) {
         let workers: Vec<Running> = {
             let mut table = self.table();
             table.closed = true;
@@ -115,7 +112,7 @@ impl InProcess {
         let all = async {
             tokio::join!(join_all(workers.into_iter().map(Running::hand_over)), self.leaving.wait());
         };
-        if timeout(SHUTDOWN, all).await.is_err() {
+        if timeout(grace, all).await.is_err() {
             warn!("some workers have not ended in time");
         }
     }

@@ -129,10 +129,10 @@ impl Workers {
         }
     }
 
-    /// Stops all workers of this process for others to go on, and starts none from now on.
-    pub async fn shut_down(&self) {
+    /// Stops all workers of this process for others to go on, within `grace`, and starts none from now on.
+    pub async fn shut_down(&self, grace: Duration) {
         match &self.managed {
-            Managed::InProcess(workers) => workers.shut_down().await,
+            Managed::InProcess(workers) => workers.shut_down(grace).await,
             Managed::Pods(_) => {}
         }
     }

@@ -14,7 +14,7 @@ use wasmproxy::{
         WasmProxy, WasmProxyStatus,
         conditions::{ConditionType, find},
     },
-    controller::{self, Options, WorkerMode},
+    controller::{self, Health, LeaseLost, Options, WorkerMode},
     mqtt::{self, Message, MqttOptions, Publish, Qos},
     protocol::{TopicPrefix, Topics},
 };
@@ -56,10 +56,12 @@ impl Floor {
 
     /// A controller of this namespace with somebody's rights.
     pub fn controller_with(&self, client: Client) -> Running {
-        let stop = CancellationToken::new();
-        let options = Options { namespace: Some(self.namespace.clone()), workers: WorkerMode::InProcess, cache: None };
-        let task = tokio::spawn(controller::run(client, options, || (), stop.clone()));
-        Running { stop, task }
+        Running::start(client, self.options())
+    }
+
+    /// What a controller of this namespace is told.
+    pub fn options(&self) -> Options {
+        Options { namespaces: vec![self.namespace.clone()], ..Options::new(WorkerMode::InProcess) }
     }
 
     /// A resource that means this broker and this registry, with these fields beside or instead.
@@ -167,15 +169,33 @@ pub fn message(status: &WasmProxyStatus) -> &str {
 
 /// A running controller.
 pub struct Running {
+    pub health: Health,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), LeaseLost>>,
 }
 
 impl Running {
+    /// Starts one that is told this.
+    pub fn start(client: Client, options: Options) -> Self {
+        Self::start_with(client, options, Health::default())
+    }
+
+    /// The same, and it says of itself there how it is.
+    pub fn start_with(client: Client, options: Options, health: Health) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(controller::run(client, options, health.clone(), stop.clone()));
+        Self { health, stop, task }
+    }
+
     /// Ends it as SIGTERM does.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        self.end().await.unwrap();
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn end(self) -> Result<(), LeaseLost> {
+        self.task.await.unwrap()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{lab::ControlPlane, modules::module, standalone::Process};
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasmproxy"));
-    let fixed = ["controller", "--http-port=0", "--log-format=json"];
+    let fixed = ["controller", "--http-port=0", "--log-format=json", "--leader-election=false"];
     command.args(fixed).args(arguments).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

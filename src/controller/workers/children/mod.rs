@@ -34,6 +34,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _, stream::select_all};
 use k8s_openapi::api::{
     apps::v1::Deployment, core::v1::Pod, core::v1::ServiceAccount, rbac::v1::Role, rbac::v1::RoleBinding,
 };
@@ -64,6 +65,11 @@ impl Children {
         for scope in &self.scopes {
             scope.ready().await;
         }
+    }
+
+    /// The resources whose children change. For one reader.
+    pub fn wakes(&self) -> impl Stream<Item = ObjectRef<Watched>> + Send + use<> {
+        select_all(self.scopes.iter().map(|scope| scope.wakes().clone().stream().boxed()))
     }
 
     /// Has a resource reconciled.

@@ -36,6 +36,7 @@ use super::{
 use crate::{
     api::WasmProxy,
     controller::{watch::Watched, workers::pods::pod_matters},
+    resource::trouble::{Troubles, Wanted},
 };
 
 /// The children in one namespace, or in all of them, for as long as it lives.
@@ -53,8 +54,16 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// One for each of these namespaces, or one for all where none is named. See [`Self::watch`].
+    pub fn of(client: &Client, namespaces: &[String], with_pods: bool) -> Vec<Self> {
+        if namespaces.is_empty() {
+            return vec![Self::watch(client, None, with_pods)];
+        }
+        namespaces.iter().map(|namespace| Self::watch(client, Some(namespace), with_pods)).collect()
+    }
+
     /// Follows the children in `namespace`, or everywhere; their Pods only `with_pods`.
-    pub fn watch(client: &Client, namespace: Option<&str>, with_pods: bool) -> Self {
+    fn watch(client: &Client, namespace: Option<&str>, with_pods: bool) -> Self {
         let mut watches = Watches { client, namespace, wakes: Arc::default(), tasks: JoinSet::new() };
         Self {
             namespace: namespace.map(str::to_owned),
@@ -122,7 +131,15 @@ impl Watches<'_> {
                 gone.forget(&ObjectRef::from_obj(child));
             }
         };
-        self.tasks.spawn(follow(self.api(), writer, relevance, |_: &mut K| (), forget, self.wakes.clone()));
+        self.tasks.spawn(follow(
+            self.api(),
+            self.wanted::<K>(),
+            writer,
+            relevance,
+            |_: &mut K| (),
+            forget,
+            self.wakes.clone(),
+        ));
         shelf
     }
 
@@ -130,8 +147,24 @@ impl Watches<'_> {
         let (store, writer) = reflector::store();
         // What a Pod is to be is in its Deployment.
         let without_spec = |pod: &mut Pod| pod.spec = None;
-        self.tasks.spawn(follow(self.api(), writer, pod_relevance, without_spec, |_| (), self.wakes.clone()));
+        self.tasks.spawn(follow(
+            self.api(),
+            self.wanted::<Pod>(),
+            writer,
+            pod_relevance,
+            without_spec,
+            |_| (),
+            self.wakes.clone(),
+        ));
         store
+    }
+
+    fn wanted<K: Resource<DynamicType = ()>>(&self) -> Wanted {
+        let resource = match K::group(&()) {
+            group if group.is_empty() => K::plural(&()).into_owned(),
+            group => format!("{}.{group}", K::plural(&())),
+        };
+        Wanted { verbs: "list, watch", resource: resource.into(), namespace: self.namespace.map(str::to_owned) }
     }
 
     fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
@@ -145,6 +178,7 @@ impl Watches<'_> {
 /// Keeps a store up to date, and wakes the resources of what changes. Never ends.
 async fn follow<K>(
     api: Api<K>,
+    wanted: Wanted,
     writer: Writer<K>,
     relevance: fn(&K) -> Option<Relevance>,
     mut trim: impl FnMut(&mut K) + Send,
@@ -161,13 +195,17 @@ async fn follow<K>(
         watcher(api, watcher::Config::default().labels(SELECTOR)).default_backoff().modify(trimmed).reflect(writer);
     pin_mut!(events);
     let mut changes = Changes::new(relevance);
+    let mut troubles = Troubles::default();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
                 observe(&event);
                 changes.observe(&event).into_iter().for_each(|resource| wakes.wake(resource));
             }
-            Err(error) => warn!(kind = %K::kind(&()), "children cannot be watched: {error}"),
+            Err(error) => {
+                let why = wanted.explain_watch(&error).filter(|why| troubles.is_news(why));
+                why.into_iter().for_each(|why| warn!("{} cannot be watched: {why}", wanted.resource));
+            }
         }
     }
 }
