@@ -172,7 +172,7 @@ impl<B: Board> Reporter<B> {
     }
 }
 
-/// None where nothing has changed. Phases and conditions do not wait; that nobody knows something yet does, because a worker
+/// None where nothing has changed. Phases, conditions and requests that were handled do not wait; that nobody knows something yet does, because a worker
 /// that starts will mostly know in a moment.
 fn urgency(known: &WasmProxyStatus, part: &WasmProxyStatus) -> Option<Urgency> {
     if known == part {
@@ -185,7 +185,8 @@ fn urgency(known: &WasmProxyStatus, part: &WasmProxyStatus) -> Option<Urgency> {
     let condition = part.conditions.iter().any(|condition| {
         condition.status != ConditionStatus::Unknown.as_str() && !known.conditions.contains(condition)
     });
-    Some(if phase || condition { Urgency::Now } else { Urgency::Soon })
+    let handled = known.last_handled_reconcile_at != part.last_handled_reconcile_at;
+    Some(if phase || condition || handled { Urgency::Now } else { Urgency::Soon })
 }
 
 #[cfg(test)]
