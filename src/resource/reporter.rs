@@ -68,6 +68,8 @@ pub struct Reporter<B> {
     said: Option<WasmProxyStatus>,
     written: Instant,
     retries: ExponentialBackoff,
+    /// Why nothing could be written, as it was logged: once, and not with each attempt.
+    complaint: Option<String>,
 }
 
 /// How soon something is to be written.
@@ -81,7 +83,7 @@ impl<B: Board> Reporter<B> {
     /// A reporter of `progress`, on a resource that was last seen as `known`.
     pub fn new(board: B, progress: watch::Receiver<Progress>, known: Arc<WasmProxy>) -> Self {
         let retries = RETRIES.build();
-        Self { board, progress, known, said: None, written: Instant::now(), retries }
+        Self { board, progress, known, said: None, written: Instant::now(), retries, complaint: None }
     }
 
     /// Reports until the worker is gone, or `ending` is cancelled because it soon will be. `look` wakes it to compare with
@@ -150,14 +152,22 @@ impl<B: Board> Reporter<B> {
                 self.said = Some(part);
                 self.written = Instant::now();
                 self.retries = RETRIES.build();
+                self.complaint = None;
             }
             Err(error) if error.code() == Some(404) => {
                 debug!(resource = name_of(&self.known), "the resource is gone, and its worker will be");
                 self.said = Some(part);
             }
             Err(error) => {
-                let wait = self.retries.next().unwrap_or(INTERVAL);
-                warn!(resource = name_of(&self.known), %error, ?wait, "the status could not be written");
+                let backoff = self.retries.next().unwrap_or(INTERVAL);
+                let wait = error.retry_after().map_or(backoff, |after| after.max(backoff));
+                let (resource, error) = (name_of(&self.known), error.to_string());
+                if self.complaint.as_ref() == Some(&error) {
+                    debug!(resource, error, ?wait, "the status still could not be written");
+                } else {
+                    warn!(resource, error, ?wait, "the status could not be written; this is tried again");
+                    self.complaint = Some(error);
+                }
                 sleep(wait).await;
             }
         }

@@ -138,7 +138,11 @@ fn artifacts(spec: &WasmProxySpec) -> Result<Vec<Artifact>, InvalidSpec> {
         .collect()
 }
 
-fn topic_prefix(channel: &ChannelSpec) -> Result<TopicPrefix, InvalidTopic> {
+/// What the topics of a channel begin with.
+///
+/// # Errors
+/// Where a topic cannot.
+pub fn topic_prefix(channel: &ChannelSpec) -> Result<TopicPrefix, InvalidTopic> {
     match channel {
         ChannelSpec { topic_prefix: Some(prefix), .. } => TopicPrefix::new(prefix),
         ChannelSpec { tenant: Some(tenant), id, .. } => TopicPrefix::of_tenant(tenant, id),
