@@ -7,7 +7,13 @@ use std::{
 
 use kube::{Client, ResourceExt as _};
 
-use super::{backoff::Backoffs, watch::Departure, workers::Workers};
+use super::{
+    backoff::Backoffs,
+    claims::{Channel, Claimant, Claims, Woken},
+    wake::Waker,
+    watch::Departure,
+    workers::Workers,
+};
 use crate::{api::WasmProxy, resource::status::later};
 
 /// What reconciliations share.
@@ -18,6 +24,10 @@ pub(super) struct Context {
     pub workers: Workers,
     /// Who failed how often.
     pub backoffs: Backoffs,
+    /// Has resources looked at again.
+    pub waker: Waker,
+    /// Who may have which channel.
+    claims: Mutex<Claims>,
     /// Each resource as the controller's last write left it.
     written: Mutex<HashMap<String, Arc<WasmProxy>>>,
 }
@@ -25,7 +35,25 @@ pub(super) struct Context {
 impl Context {
     /// Nothing done yet.
     pub fn new(client: Client, workers: Workers) -> Self {
-        Self { client, workers, backoffs: Backoffs::default(), written: Mutex::default() }
+        Self {
+            client,
+            workers,
+            backoffs: Backoffs::default(),
+            waker: Waker::default(),
+            claims: Mutex::default(),
+            written: Mutex::default(),
+        }
+    }
+
+    /// Takes in what a resource says, before it is reconciled: what others may do depends on it.
+    pub fn see(&self, resource: &WasmProxy) {
+        let woken = self.claims().claim(Claimant::of(resource), Channel::of(resource));
+        self.wake(&woken);
+    }
+
+    /// `namespace/name` of the resource that has this one's channel, where that is another one.
+    pub fn rival(&self, uid: &str) -> Option<String> {
+        self.claims().rival(uid).map(|rival| format!("{}/{}", rival.namespace, rival.name))
     }
 
     /// The resource as it is known best: the watch may lag behind what was written, and a comparison with its state would
@@ -46,6 +74,11 @@ impl Context {
     /// Forgets resources that are gone, and stops their workers.
     pub fn depart(&self, departure: &Departure) {
         self.workers.depart(departure);
+        let woken = match departure {
+            Departure::Of(uid) => self.claims().release(uid),
+            Departure::AllBut(uids) => self.claims().retain(|claimant| uids.contains(&claimant.uid)),
+        };
+        self.wake(&woken);
         match departure {
             Departure::Of(uid) => {
                 self.backoffs.reset(uid);
@@ -56,6 +89,16 @@ impl Context {
                 self.written().retain(|uid, _| uids.contains(uid));
             }
         }
+    }
+
+    fn wake(&self, woken: &Woken) {
+        for claimant in woken {
+            self.waker.wake(&claimant.namespace, &claimant.name);
+        }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn written(&self) -> MutexGuard<'_, HashMap<String, Arc<WasmProxy>>> {

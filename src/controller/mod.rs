@@ -8,8 +8,8 @@
 //!
 //! What ties a worker to its resource is in [`resource`](crate::resource), because workers elsewhere need it, too. Here are:
 //!
-//! - Pure: `summary` (`Ready`, out of all other conditions), `backoff`.
-//! - Reading and writing: `watch`, `secrets`, `workers`.
+//! - Pure: `summary` (`Ready`, out of all other conditions), `claims` (which of several resources has a channel), `backoff`.
+//! - Reading and writing: `watch`, `wake`, `secrets`, `workers`.
 //! - Wiring: `reconcile`, `context`, and [`run`].
 //!
 //! A resource's progress never wakes the controller, a failing resource never delays another, and no deletion ever waits for a
@@ -26,17 +26,19 @@
 //! In one namespace a `Role` will do, in all of them it takes a `ClusterRole`.
 
 mod backoff;
+mod claims;
 mod context;
 mod error;
 mod reconcile;
 mod secrets;
 mod summary;
+mod wake;
 mod watch;
 mod workers;
 
 use std::{future, sync::Arc};
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use kube::{
     Api, Client,
     runtime::{
@@ -90,8 +92,10 @@ pub async fn run(client: Client, options: Options, ready: impl FnOnce() + Send, 
         WorkerMode::InProcess => Workers::InProcess(InProcess::new(client.clone(), store.clone(), options.cache)),
     };
     let context = Arc::new(Context::new(client, workers));
-    let departing = context.clone();
-    let changes = watch::watch(api, writer, move |departure| departing.depart(&departure));
+    let (seeing, departing) = (context.clone(), context.clone());
+    let changes =
+        watch::watch(api, writer, move |resource| seeing.see(resource), move |departure| departing.depart(&departure));
+    let changes = stream::select(changes, context.waker.woken(store.clone()));
     let controller = Controller::for_stream(changes, store.clone())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .run(reconcile::reconcile, reconcile::error_policy, context.clone())

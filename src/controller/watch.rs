@@ -35,12 +35,14 @@ pub(super) enum Departure {
     AllBut(HashSet<String>),
 }
 
-/// Keeps the store up to date, calls `departed` for resources that go, and yields those with a change that matters.
+/// Keeps the store up to date, calls `seen` for resources that come or change and `departed` for those that go, and yields
+/// those with a change that matters.
 ///
 /// The store is without the resource when `departed` is called.
 pub(super) fn watch(
     api: Api<Watched>,
     store: Writer<Watched>,
+    mut seen: impl FnMut(&WasmProxy) + Send + 'static,
     mut departed: impl FnMut(Departure) + Send + 'static,
 ) -> impl Stream<Item = Result<Watched, watcher::Error>> + Send {
     let mut departures = Departures::default();
@@ -48,6 +50,11 @@ pub(super) fn watch(
         .default_backoff()
         .reflect(store)
         .inspect(move |event| {
+            if let Ok(Event::Apply(DeserializeGuard(Ok(object))) | Event::InitApply(DeserializeGuard(Ok(object)))) =
+                event
+            {
+                seen(object);
+            }
             if let Some(departure) = event.as_ref().ok().and_then(|event| departures.observe(event)) {
                 departed(departure);
             }

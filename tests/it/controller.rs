@@ -2,8 +2,12 @@
 //!
 //! Each test has a namespace, a broker and a registry of its own, and a controller that watches that namespace.
 
+mod backoff;
+mod conflicts;
 mod failures;
 mod floor;
+mod kstatus;
 mod lifecycle;
 mod program;
+mod requested;
 mod secrets;

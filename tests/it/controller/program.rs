@@ -16,7 +16,7 @@ use wasmproxy::api::{ArtifactStatus, Phase, Source};
 use super::floor::{CHUNK, Floor, message};
 use crate::{lab::ControlPlane, modules::module, standalone::Process};
 
-fn program(arguments: &[&str]) -> Command {
+pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasmproxy"));
     let fixed = ["controller", "--http-port=0", "--log-format=json"];
     command.args(fixed).args(arguments).stderr(Stdio::piped()).kill_on_drop(true);
