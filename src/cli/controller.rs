@@ -34,11 +34,12 @@ use crate::{
 /// What `wasmproxy controller --help` says at its end.
 pub(super) const DETAILS: &str = "\
 The cluster is found as kubectl finds it, by KUBECONFIG or ~/.kube/config; in a Pod by its service account, which must \
-be allowed to list and watch wasmproxies, to patch wasmproxies/status, and to get secrets. The definition of the \
-resource must be there: wasmproxy crd | kubectl apply --server-side -f -
+be allowed to list and watch wasmproxies, to patch wasmproxies/status, to get secrets, and to create and patch events \
+of events.k8s.io. The definition of the resource must be there: wasmproxy crd | kubectl apply --server-side -f -
 
-A Secret is only used with the label wasmproxy.io/credentials=true. It is read again when its resource changes, when \
-somebody refuses what it holds, and every five minutes.
+A Secret is only used with the label wasmproxy.io/credentials=true. It is read again when its resource changes, on \
+request (annotation reconcile.wasmproxy.io/requestedAt), within a minute while it is missing or somebody refuses what it \
+holds, and every five minutes.
 
 SIGTERM and SIGINT end the controller within five seconds. The brokers keep the workers' sessions, and the next \
 controller goes on without sending again what was published.";

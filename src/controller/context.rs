@@ -10,6 +10,7 @@ use kube::{Client, ResourceExt as _};
 use super::{
     backoff::Backoffs,
     claims::{Channel, Claimant, Claims, Woken},
+    events::Narrator,
     wake::Waker,
     watch::Departure,
     workers::Workers,
@@ -24,6 +25,8 @@ pub(super) struct Context {
     pub workers: Workers,
     /// Who failed how often.
     pub backoffs: Backoffs,
+    /// Tells what becomes of resources.
+    pub narrator: Narrator,
     /// Has resources looked at again.
     pub waker: Waker,
     /// Who may have which channel.
@@ -39,6 +42,7 @@ impl Context {
             client,
             workers,
             backoffs: Backoffs::default(),
+            narrator: Narrator::default(),
             waker: Waker::default(),
             claims: Mutex::default(),
             written: Mutex::default(),
@@ -82,10 +86,12 @@ impl Context {
         match departure {
             Departure::Of(uid) => {
                 self.backoffs.reset(uid);
+                self.narrator.forget(uid);
                 self.written().remove(uid);
             }
             Departure::AllBut(uids) => {
                 self.backoffs.retain(uids);
+                self.narrator.retain(uids);
                 self.written().retain(|uid, _| uids.contains(uid));
             }
         }

@@ -9,7 +9,7 @@
 //! What ties a worker to its resource is in [`resource`](crate::resource), because workers elsewhere need it, too. Here are:
 //!
 //! - Pure: `summary` (`Ready`, out of all other conditions), `claims` (which of several resources has a channel), `backoff`.
-//! - Reading and writing: `watch`, `wake`, `secrets`, `workers`.
+//! - Reading and writing: `watch`, `wake`, `secrets`, `events` (what `kubectl describe` tells), `workers`.
 //! - Wiring: `reconcile`, `context`, and [`run`].
 //!
 //! A resource's progress never wakes the controller, a failing resource never delays another, and no deletion ever waits for a
@@ -22,6 +22,7 @@
 //! | `wasmproxies.wasmproxy.io` | `list`, `watch` |
 //! | `wasmproxies.wasmproxy.io/status` | `patch` |
 //! | `secrets` | `get` |
+//! | `events.events.k8s.io` | `create`, `patch` |
 //!
 //! In one namespace a `Role` will do, in all of them it takes a `ClusterRole`.
 
@@ -29,6 +30,7 @@ mod backoff;
 mod claims;
 mod context;
 mod error;
+mod events;
 mod reconcile;
 mod secrets;
 mod summary;
@@ -105,6 +107,7 @@ pub async fn run(client: Client, options: Options, ready: impl FnOnce() + Send, 
     tokio::select! {
         () = controller => {}
         () = announce(&store, ready) => {}
+        () = events::publish(context.client.clone(), &context.narrator) => {}
         () = stop.cancelled() => {}
     }
     context.workers.shut_down().await;

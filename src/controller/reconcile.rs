@@ -29,7 +29,13 @@ const AT_REST: Duration = Duration::from_secs(5 * 60);
 /// Brings the worker of one resource in line with it, and writes the controller's part of the status.
 pub(super) async fn reconcile(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, Error> {
     match &watched.0 {
-        Ok(resource) => reconcile_resource(context.latest(Arc::new(resource.clone())), &context).await,
+        Ok(resource) => {
+            let resource = Arc::new(resource.clone());
+            context.narrator.meet(&resource);
+            let outcome = reconcile_resource(context.latest(resource.clone()), &context).await;
+            context.narrator.tell(&context.latest(resource));
+            outcome
+        }
         Err(invalid) => say_unreadable(invalid, &context).await,
     }
 }

@@ -4,6 +4,7 @@
 
 mod backoff;
 mod conflicts;
+mod events;
 mod failures;
 mod floor;
 mod kstatus;
