@@ -26,5 +26,6 @@ pub use crd::crd;
 pub use spec::*;
 pub use status::*;
 
-/// The annotation that asks for a reconciliation now; its value is any text that differs from the last one.
+/// The annotation that asks for everything to be looked at anew, and streamed again; its value is any text that differs from
+/// the last one.
 pub const RECONCILE_ANNOTATION: &str = "reconcile.wasmproxy.io/requestedAt";

@@ -37,7 +37,8 @@ pub struct WasmProxyStatus {
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// The chunks of what is under way, published and in total, as in 6/13.
+    /// The chunks of what is under way, published and in total, as in 6/13; while nothing is, those of the artifacts of
+    /// the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub progress: Option<String>,
@@ -66,8 +67,8 @@ pub struct WasmProxyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerStatus>,
 
-    /// The value of the annotation reconcile.wasmproxy.io/requestedAt that was last acted upon. Not supported yet:
-    /// never set.
+    /// The value of the annotation reconcile.wasmproxy.io/requestedAt that was last acted upon: every artifact of the
+    /// spec has been looked up anew since, and streamed again or failed.
     // Unbounded: the annotation's own bound is the API server's, and a value cut short would never equal it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

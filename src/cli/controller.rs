@@ -46,8 +46,9 @@ Of several replicas one leads and the others stand by, with the same knowledge. 
 that can no longer renew the Lease ends all work, and then itself, before another may lead.
 
 Workers in Pods read their Secrets themselves, from files that the kubelet keeps up to date. Workers in this process use \
-a Secret only with the label wasmproxy.io/credentials=true; it is read again when its resource changes, when somebody \
-refuses what it holds, and every five minutes.
+a Secret only with the label wasmproxy.io/credentials=true; it is read again when its resource changes, on request \
+(annotation reconcile.wasmproxy.io/requestedAt), within a minute while it is missing or somebody refuses what it holds, and \
+every five minutes.
 
 SIGTERM and SIGINT end the controller within five seconds. The brokers keep the workers' sessions, and the next \
 controller goes on without sending again what was published.";

@@ -8,7 +8,7 @@ use crate::{
     resource::{api_server::ApiError, translate::InvalidSpec},
 };
 
-/// Why a reconciliation has not done all it should have. Each is tried again.
+/// Why a reconciliation has not done all it should have. Each is tried again, but those that are [final](Error::is_final).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A Secret that the spec names cannot be used.
@@ -23,6 +23,15 @@ pub enum Error {
     /// The API server has accepted a spec that no worker can be given.
     #[error(transparent)]
     InvalidSpec(#[from] InvalidSpec),
+    /// Another resource has the channel.
+    #[error(
+        "{rival} has this channel: it is older, and means the same broker and topics; \
+         give one of the two another channel, or suspend or delete {rival}"
+    )]
+    ChannelConflict {
+        /// `namespace/name` of the other one.
+        rival: String,
+    },
     /// The API server did not do as asked.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -44,7 +53,21 @@ impl Error {
             Self::Secret(error) => error.reason(),
             Self::Child(error) => error.reason(),
             Self::InvalidSpec(_) => Some(Reason::InvalidSpec),
+            Self::ChannelConflict { .. } => Some(Reason::ChannelConflict),
             Self::ChildrenUnknown | Self::Api(_) | Self::WorkerEnded | Self::GoingAway | Self::TooLong(_) => None,
+        }
+    }
+
+    /// Whether it stays so until somebody changes a resource: no attempt would end otherwise.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::InvalidSpec(_) | Self::ChannelConflict { .. })
+    }
+
+    /// How long the API server wants to be left alone, where it says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Api(error) | Self::Secret(SecretError::Unreadable { source: error, .. }) => error.retry_after(),
+            _ => None,
         }
     }
 }

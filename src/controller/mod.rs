@@ -8,12 +8,13 @@
 //!
 //! What ties a worker to its resource is in [`resource`](crate::resource), because workers elsewhere need it, too. Here are:
 //!
-//! - Pure: `summary` (`Ready`, out of all other conditions), `backoff`, `watch` (what is watched, and what of it matters),
-//!   `caches` (what many watches have said, as one).
-//! - Reading and writing: `watching`, `secrets`, `workers`.
+//! - Pure: `summary` (`Ready`, out of all other conditions), `claims` (which of several resources has a channel), `backoff`,
+//!   `watch` (what is watched, and what of it matters), `caches` (what many watches have said, as one).
+//! - Reading and writing: `watching`, `secrets`, `events` (what `kubectl describe` tells), `workers`.
 //! - Which replica does all this: `lease`. Every one of them watches, so that it can lead at once; one of them reconciles
 //!   (`leading`).
-//! - Wiring: `reconcile`, `context`, `health`, and [`run`].
+//! - Wiring: `reconcile`, `context`, `wakes` (who is to be reconciled for another reason than a change of their own),
+//!   `health`, and [`run`].
 //!
 //! A resource's progress never wakes the controller, a failing resource never delays another, and no deletion ever waits for a
 //! broker: there are no finalizers.
@@ -24,8 +25,10 @@
 
 mod backoff;
 mod caches;
+mod claims;
 mod context;
 mod error;
+mod events;
 mod health;
 mod leading;
 mod lease;
@@ -33,6 +36,7 @@ mod reconcile;
 pub mod rights;
 mod secrets;
 mod summary;
+mod wakes;
 mod watch;
 mod watching;
 mod workers;
@@ -52,6 +56,7 @@ pub use lease::{InvalidTerms, LeaderElection, LeaseLost, Terms};
 
 use context::Context;
 use lease::Campaign;
+use wakes::Wakes;
 use watch::Watched;
 use watching::{Changes, Watching, apis};
 use workers::{Children, InProcess, Managed, Pods, Scope, Workers};
@@ -106,22 +111,25 @@ pub enum WorkerMode {
 pub async fn run(client: Client, options: Options, health: Health, stop: CancellationToken) -> Result<(), LeaseLost> {
     let watching = Watching::new(&client, &options.namespaces, options.watch, health.clone());
     let (store, changes) = (watching.store(), watching.changes());
-    let scopes = Scope::of(&client, &options.namespaces, matches!(options.workers, WorkerMode::Pods(_)));
-    let children = Arc::new(Children::new(client.clone(), scopes));
+    let wakes = Arc::<Wakes>::default();
+    let scopes = Scope::of(&client, &options.namespaces, matches!(options.workers, WorkerMode::Pods(_)), &wakes);
+    let children = Arc::new(Children::new(client.clone(), scopes, wakes.clone()));
     let managed = match options.workers {
         WorkerMode::InProcess => Managed::InProcess(InProcess::new(client.clone(), store.clone(), options.cache)),
         WorkerMode::Pods(pods) => Managed::Pods(Pods::new(children.clone(), pods)),
     };
     let workers = Workers::new(managed, children.clone());
-    let context = Arc::new(Context::new(client.clone(), workers));
-    let departing = context.clone();
+    let context = Arc::new(Context::new(client.clone(), workers, wakes));
+    let (seeing, departing) = (context.clone(), context.clone());
     info!(
         namespaces = if options.namespaces.is_empty() { "all".into() } else { options.namespaces.join(",") },
         "controller starts"
     );
-    let _watching = AbortOnDropHandle::new(tokio::spawn(watching.run(move |departure| departing.depart(&departure))));
+    let _watching = AbortOnDropHandle::new(tokio::spawn(
+        watching.run(move |resource| seeing.see(resource), move |departure| departing.depart(&departure)),
+    ));
     let _learning = AbortOnDropHandle::new(tokio::spawn(learn(children.clone(), store.clone(), health.clone())));
-    let replica = Replica { client, namespaces: options.namespaces, store, changes, children, context, health };
+    let replica = Replica { client, namespaces: options.namespaces, store, changes, context, health };
     let ended = match options.leader {
         Some(election) => replica.campaign(election, stop).await,
         None => {
@@ -149,7 +157,6 @@ struct Replica {
     namespaces: Vec<String>,
     store: Store<Watched>,
     changes: Changes,
-    children: Arc<Children>,
     context: Arc<Context>,
     health: Health,
 }
@@ -183,7 +190,7 @@ impl Replica {
         self.health.lead(true);
         let apis = apis(&self.client, &self.namespaces);
         let (store, changes, context) = (self.store.clone(), self.changes.clone(), self.context.clone());
-        let (health, wakes) = (self.health.clone(), self.children.wakes());
+        let (health, wakes) = (self.health.clone(), self.context.wakes.clone());
         let reconciling = async move {
             health.settled().await;
             leading::catch_up(apis, &store, changes.seen()).await;
@@ -191,9 +198,13 @@ impl Replica {
             let changes = changes.listen();
             let controller = Controller::for_stream(stream::pending(), store.clone())
                 .reconcile_on(leading::everything(&store, changes))
-                .reconcile_on(wakes);
+                .reconcile_on(wakes.stream());
             let heart = health.reconciling.clone();
-            leading::drive(controller, context, heart, reconcile::reconcile, reconcile::error_policy).await;
+            let told = context.clone();
+            tokio::join!(
+                leading::drive(controller, context, heart, reconcile::reconcile, reconcile::error_policy),
+                events::publish(told.client.clone(), &told.narrator),
+            );
         };
         Leader { replica: self, reconciling: AbortOnDropHandle::new(tokio::spawn(reconciling)) }
     }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Api, ResourceExt as _, core::error_boundary::InvalidObject, runtime::controller::Action};
-use tracing::{info, warn};
+use kube::{Api, Resource as _, ResourceExt as _, core::error_boundary::InvalidObject, runtime::controller::Action};
+use tracing::{debug, info, warn};
 
 use super::{
     context::Context,
@@ -29,7 +29,13 @@ const AT_REST: Duration = Duration::from_secs(5 * 60);
 /// Brings the worker of one resource in line with it, and writes the controller's part of the status.
 pub(super) async fn reconcile(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, Error> {
     match &watched.0 {
-        Ok(resource) => reconcile_resource(context.latest(Arc::new(resource.clone())), &context).await,
+        Ok(resource) => {
+            let resource = Arc::new(resource.clone());
+            context.narrator.meet(&resource);
+            let outcome = reconcile_resource(context.latest(resource.clone()), &context).await;
+            context.narrator.tell(&context.latest(resource));
+            outcome
+        }
         Err(invalid) => say_unreadable(invalid, &context).await,
     }
 }
@@ -37,9 +43,22 @@ pub(super) async fn reconcile(watched: Arc<Watched>, context: Arc<Context>) -> R
 /// When a reconciliation that failed is tried again.
 #[expect(clippy::needless_pass_by_value, reason = "kube calls it so")]
 pub(super) fn error_policy(watched: Arc<Watched>, error: &Error, context: Arc<Context>) -> Action {
-    let wait = context.backoffs.fail(&watched.uid().unwrap_or_default());
     let resource = format!("{}/{}", watched.namespace().unwrap_or_default(), watched.name_any());
-    warn!(resource, %error, retry_in = ?wait, "the resource is not as it should be");
+    if error.is_final() {
+        debug!(resource, %error, "nothing is tried until a resource is changed");
+        // Not everybody who waits for a channel is told at once who has it by now.
+        let waits = matches!(error, Error::ChannelConflict { .. });
+        return if waits { Action::requeue(AT_REST) } else { Action::await_change() };
+    }
+    let backoff = context.backoffs.fail(watched.meta());
+    let wait = error.retry_after().map_or(backoff, |after| after.max(backoff));
+    // What the status says is logged where it is written, and what is said once need not be said with each attempt.
+    let is_said = error.reason().is_some() || matches!(error, Error::GoingAway);
+    if !is_said && context.backoffs.is_news(watched.meta(), &error.to_string()) {
+        warn!(resource, %error, retry_in = ?wait, "the resource is not as it should be; this is tried again");
+    } else {
+        debug!(resource, %error, retry_in = ?wait, "the resource is not as it should be");
+    }
     Action::requeue(wait)
 }
 
@@ -51,6 +70,9 @@ async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Resu
     }
     let outcome = if resource.spec.suspend {
         context.workers.suspend(&resource).await
+    } else if let Some(rival) = context.rival(&uid) {
+        let stopped = context.workers.suspend(&resource).await;
+        stopped.and(Err(Error::ChannelConflict { rival }))
     } else {
         context.workers.ensure(&resource).await
     };
@@ -61,7 +83,7 @@ async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Resu
     outcome?;
     if is_refused(&resource) {
         // Whoever corrects the Secret is not to wait for the next look at rest.
-        return Ok(Action::requeue(context.backoffs.fail(&uid)));
+        return Ok(Action::requeue(context.backoffs.fail(&resource.metadata)));
     }
     context.backoffs.reset(&uid);
     Ok(Action::requeue(AT_REST))
@@ -114,8 +136,14 @@ async fn say(resource: &WasmProxy, part: &WasmProxyStatus, context: &Context) ->
 /// A line for each change of what `Ready` says.
 fn log(before: &WasmProxy, after: &WasmProxy) {
     let (Some(now), was) = (ready(after), ready(before)) else { return };
-    if was.is_none_or(|was| (&was.status, &was.reason) != (&now.status, &now.reason)) {
-        info!(resource = name_of(after), reason = now.reason, "Ready is {}: {}", now.status, now.message);
+    if was.is_some_and(|was| (&was.status, &was.reason, &was.message) == (&now.status, &now.reason, &now.message)) {
+        return;
+    }
+    let resource = name_of(after);
+    if now.status == ConditionStatus::False.as_str() && now.reason != Reason::Suspended.as_str() {
+        warn!(resource, reason = now.reason, "Ready is {}: {}", now.status, now.message);
+    } else {
+        info!(resource, reason = now.reason, "Ready is {}: {}", now.status, now.message);
     }
 }
 

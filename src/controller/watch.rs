@@ -8,7 +8,7 @@ use std::{
 use kube::{Resource as _, ResourceExt as _, core::DeserializeGuard};
 
 use crate::{
-    api::{RECONCILE_ANNOTATION, WasmProxy, conditions::find},
+    api::{RECONCILE_ANNOTATION, Source, WasmProxy, conditions::find},
     resource::report::WORKER_CONDITIONS,
 };
 
@@ -40,10 +40,22 @@ pub(super) fn what_matters(object: &Watched) -> u64 {
                 let condition = find(conditions, about);
                 condition.map(|c| (&c.status, &c.reason, &c.message, c.observed_generation)).hash(&mut hasher);
             }
+            hash_what_is_told(resource, &mut hasher);
         }
         Err(invalid) => invalid.error.hash(&mut hasher),
     }
     hasher.finish()
+}
+
+/// A publication of what is declared, and a request that was handled, are told of, and so wake the controller once.
+fn hash_what_is_told(resource: &WasmProxy, hasher: &mut DefaultHasher) {
+    let Some(status) = &resource.status else { return };
+    status.last_handled_reconcile_at.hash(hasher);
+    for artifact in status.artifacts.iter().filter(|artifact| artifact.source == Source::Declared) {
+        if let Some(completed) = &artifact.completed_at {
+            (&artifact.reference, &artifact.digest, completed.0).hash(hasher);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +91,23 @@ mod tests {
         assert_eq!(hash(|r| status(r).progress = Some("6/13".into())), unchanged);
         assert_eq!(hash(|r| status(r).conditions[0].last_transition_time = at(9)), unchanged);
         assert_eq!(hash(|r| r.metadata.resource_version = Some("9".into())), unchanged);
+    }
+
+    #[test]
+    fn a_publication_and_a_request_that_was_handled_wake_it_once() {
+        let with = |completed: Option<&str>, published: u32, source: &str| {
+            let artifact = json!({
+                "reference": "registry.example/wasm/add:1.2", "digest": "sha256:00", "phase": "Streaming",
+                "chunks": {"total": 13, "published": published}, "source": source, "completedAt": completed,
+            });
+            hash(|r| status(r).artifacts.push(serde_json::from_value(artifact).unwrap()))
+        };
+        let (unchanged, out) = (hash(|_| {}), Some("2026-11-01T10:00:07Z"));
+        assert_eq!(with(None, 6, "Declared"), unchanged);
+        assert_ne!(with(out, 13, "Declared"), unchanged);
+        assert_eq!(with(out, 6, "Declared"), with(out, 13, "Declared"), "it is sent again");
+        assert_eq!(with(out, 13, "Requested"), unchanged, "devices could wake it");
+        assert_ne!(hash(|r| status(r).last_handled_reconcile_at = Some("now".into())), unchanged);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use futures::{
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
+    core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
         reflector::{ObjectRef, Store},
@@ -28,9 +29,12 @@ use super::{
     health::Health,
     watch::{Departure, Watched},
 };
-use crate::resource::{
-    api_server::in_time,
-    trouble::{Troubles, Wanted},
+use crate::{
+    api::WasmProxy,
+    resource::{
+        api_server::in_time,
+        trouble::{Troubles, Wanted},
+    },
 };
 
 /// What one watch brings, and which one that is.
@@ -74,13 +78,18 @@ impl Watching {
         self.changes.clone()
     }
 
-    /// Runs for ever. Calls `departed` for resources that go; the store is without them then.
-    pub async fn run(mut self, mut departed: impl FnMut(Departure)) {
+    /// Runs for ever. Calls `seen` for resources that come or change, before the store has them, and `departed` for resources that go; the store is without them then.
+    pub async fn run(mut self, mut seen: impl FnMut(&WasmProxy), mut departed: impl FnMut(Departure)) {
         let mut pulse = interval(self.health.watching.interval());
         loop {
             tokio::select! {
                 Some((watch, event)) = self.events.next() => match event {
                     Ok(event) => {
+                        if let Event::Apply(DeserializeGuard(Ok(resource)))
+                        | Event::InitApply(DeserializeGuard(Ok(resource))) = &event
+                        {
+                            seen(resource);
+                        }
                         if let Some(departure) = self.take_in(watch, event) {
                             departed(departure);
                         }

@@ -13,6 +13,7 @@ use crate::{
         WasmProxy,
         conditions::{ConditionStatus, ConditionType, Finding, Reason},
     },
+    resource::api_server::ApiError,
     worker::{ArtifactProgress, Phase, Source},
 };
 
@@ -50,4 +51,9 @@ pub fn at(second: i64) -> Time {
 pub fn artifact(phase: Phase) -> ArtifactProgress {
     let completed = (phase == Phase::Published).then_some(SystemTime::UNIX_EPOCH);
     ArtifactProgress { phase, completed, ..ArtifactProgress::new("wasm/add:1.2", Source::Declared) }
+}
+
+/// What the API server has answered, and why that is no success.
+pub fn refused(status: &Value) -> ApiError {
+    kube::Error::Api(serde_json::from_value(status.clone()).unwrap()).into()
 }

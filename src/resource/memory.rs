@@ -27,7 +27,13 @@ pub fn memory(resource: &WasmProxy) -> Progress {
         let name = names.get(&artifact.reference).copied().unwrap_or(&artifact.reference);
         Some((artifact.reference.clone(), published_artifact(artifact, name)?))
     });
-    Progress { artifacts: artifacts.collect(), totals: totals(status), settled: settled(status), ..Progress::default() }
+    Progress {
+        artifacts: artifacts.collect(),
+        totals: totals(status),
+        settled: settled(status),
+        handled: status.last_handled_reconcile_at.clone(),
+        ..Progress::default()
+    }
 }
 
 /// What the spec calls each artifact, by its fully qualified reference.
@@ -171,6 +177,11 @@ mod tests {
             remembered(&json!({"conditions": [condition]})).settled
         };
         assert_eq!((settled("True"), settled("False"), settled("Unknown")), (Some(3), None, None));
+    }
+
+    #[test]
+    fn a_request_that_was_handled_is_not_handled_again() {
+        assert_eq!(remembered(&json!({"lastHandledReconcileAt": "now"})).handled.as_deref(), Some("now"));
     }
 
     #[test]

@@ -33,19 +33,15 @@ pub fn report(progress: &Progress, before: &WasmProxyStatus, now: &Time) -> Wasm
         artifacts: artifacts(progress),
         transfers: Some(transfers(progress)),
         broker: broker(progress),
-        ..WasmProxyStatus::default()
+        last_handled_reconcile_at: progress.handled.clone(),
+        observed_generation: None,
     }
 }
 
 /// The same part of a status as it is.
 pub fn worker_part(status: &WasmProxyStatus) -> WasmProxyStatus {
     let conditions = WORKER_CONDITIONS.iter().filter_map(|about| find(&status.conditions, *about));
-    WasmProxyStatus {
-        observed_generation: None,
-        last_handled_reconcile_at: None,
-        conditions: conditions.cloned().collect(),
-        ..status.clone()
-    }
+    WasmProxyStatus { observed_generation: None, conditions: conditions.cloned().collect(), ..status.clone() }
 }
 
 /// The same part without the times of its conditions' transitions, which are another each time that they are worked out anew.

@@ -126,3 +126,10 @@ fn the_workers_part_leaves_out_what_is_the_controllers() {
     assert_eq!((part.observed_generation, part.conditions), (None, vec![ours]));
     assert_eq!(part.progress.as_deref(), Some("6/13"));
 }
+
+#[test]
+fn a_request_that_was_handled_is_repeated() {
+    let status = fresh(&Progress { handled: Some("now".to_owned()), ..progress([]) });
+    assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("now"));
+    assert_eq!(worker_part(&status), status);
+}

@@ -79,6 +79,8 @@ pub struct Reporter<B> {
     said: Option<Said>,
     written: Instant,
     retries: ExponentialBackoff,
+    /// Why nothing could be written, as it was logged: once, and not with each attempt.
+    complaint: Option<String>,
     dispute: Dispute,
 }
 
@@ -118,7 +120,7 @@ impl<B: Board> Reporter<B> {
     /// A reporter of `progress`, on a resource that was last seen as `known`.
     pub fn new(board: B, progress: watch::Receiver<Progress>, known: Arc<WasmProxy>) -> Self {
         let (retries, dispute) = (RETRIES.build(), Dispute::default());
-        Self { board, progress, known, said: None, written: Instant::now(), retries, dispute }
+        Self { board, progress, known, said: None, written: Instant::now(), retries, complaint: None, dispute }
     }
 
     /// Reports until the worker is gone, or `ending` is cancelled because it soon will be. `look` wakes it to compare with
@@ -215,14 +217,22 @@ impl<B: Board> Reporter<B> {
                 self.take(part, resource);
                 self.written = Instant::now();
                 self.retries = RETRIES.build();
+                self.complaint = None;
             }
             Err(error) if error.code() == Some(404) => {
                 debug!(resource = name_of(&self.known), "the resource is gone, and its worker will be");
                 self.said = Some(Said { part: timeless(&part), kept: self.known_part() });
             }
             Err(error) => {
-                let wait = self.retries.next().unwrap_or(INTERVAL);
-                warn!(resource = name_of(&self.known), %error, ?wait, "the status could not be written");
+                let backoff = self.retries.next().unwrap_or(INTERVAL);
+                let wait = error.retry_after().map_or(backoff, |after| after.max(backoff));
+                let (resource, error) = (name_of(&self.known), error.to_string());
+                if self.complaint.as_ref() == Some(&error) {
+                    debug!(resource, error, ?wait, "the status still could not be written");
+                } else {
+                    warn!(resource, error, ?wait, "the status could not be written; this is tried again");
+                    self.complaint = Some(error);
+                }
                 sleep(wait).await;
             }
         }
@@ -260,7 +270,7 @@ impl Dispute {
     }
 }
 
-/// None where nothing has changed. Phases and conditions do not wait; that nobody knows something yet does, because a worker
+/// None where nothing has changed. Phases, conditions and requests that were handled do not wait; that nobody knows something yet does, because a worker
 /// that starts will mostly know in a moment.
 fn urgency(known: &WasmProxyStatus, part: &WasmProxyStatus) -> Option<Urgency> {
     if known == part {
@@ -273,7 +283,8 @@ fn urgency(known: &WasmProxyStatus, part: &WasmProxyStatus) -> Option<Urgency> {
     let condition = part.conditions.iter().any(|condition| {
         condition.status != ConditionStatus::Unknown.as_str() && !known.conditions.contains(condition)
     });
-    Some(if phase || condition { Urgency::Now } else { Urgency::Soon })
+    let handled = known.last_handled_reconcile_at != part.last_handled_reconcile_at;
+    Some(if phase || condition || handled { Urgency::Now } else { Urgency::Soon })
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@ use std::{
     time::SystemTime,
 };
 
-use kube::core::Status;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -15,7 +14,7 @@ use crate::{
     },
     mqtt::{ConnectionState, Version},
     resource::{
-        fixtures::{artifact, resource},
+        fixtures::{artifact, refused, resource},
         report::WORKER_CONDITIONS,
     },
     worker::{ArtifactProgress, Phase, RegistryState},
@@ -32,8 +31,10 @@ struct State {
     writes: usize,
     version: usize,
     obstacles: Obstacles,
-    /// The HTTP statuses of the next answers.
+    /// The HTTP statuses of the next answers, the last first.
     failures: Vec<u16>,
+    /// How many seconds the API server wants to be left alone after a failure.
+    retry_after: u32,
     /// Takes every write, and keeps none.
     forgetful: bool,
 }
@@ -49,6 +50,7 @@ impl Fake {
             version: 1,
             obstacles: Obstacles::default(),
             failures: Vec::new(),
+            retry_after: 0,
             forgetful: false,
         })))
     }
@@ -83,8 +85,7 @@ impl Board for Fake {
         let mut state = self.state();
         state.writes += 1;
         if let Some(code) = state.failures.pop() {
-            let status = Status { code, ..Status::default() };
-            return Err(ApiError::Failed(kube::Error::Api(Box::new(status))));
+            return Err(refused(&json!({"code": code, "details": {"retryAfterSeconds": state.retry_after}})));
         }
         if !state.forgetful {
             state.resource.status = Some(part.clone());
@@ -220,6 +221,17 @@ async fn the_last_state_arrives_whatever_the_api_server_does_meanwhile() {
     sleep(HOUR).await;
     assert_eq!(scene.fake.chunks().as_deref(), Some("1000/1000"));
     assert_eq!(scene.fake.writes(), 4, "three attempts in vain, and one with what was true by then");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_wants_to_be_left_alone_is() {
+    let fake = Fake::new(None);
+    (fake.state().failures, fake.state().retry_after) = (vec![429], 120);
+    let scene = Scene::new(fake, progress(Phase::Published, 1000));
+    sleep(Duration::from_secs(119)).await;
+    assert_eq!(scene.fake.writes(), 1);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((scene.fake.writes(), scene.fake.chunks().as_deref()), (2, Some("1000/1000")));
 }
 
 #[tokio::test(start_paused = true)]

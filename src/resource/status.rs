@@ -2,7 +2,7 @@
 //!
 //! | field manager | owns |
 //! |---|---|
-//! | `wasmproxy-worker` | `BrokerConnected`, `RegistryReady`, `ArtifactsPublished`, `artifacts`, `transfers`, `progress`, `published`, `receipts`, `broker` |
+//! | `wasmproxy-worker` | `BrokerConnected`, `RegistryReady`, `ArtifactsPublished`, `artifacts`, `transfers`, `progress`, `published`, `receipts`, `broker`, `lastHandledReconcileAt` |
 //! | `wasmproxy-controller` | `Ready`, `WorkerAvailable`, `Reconciling` and `Stalled` while True, `observedGeneration` |
 //!
 //! Where no worker runs the controller takes the worker's conditions by force, and the next worker takes them back.

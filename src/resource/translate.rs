@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use super::credentials::{Certificates, Credentials};
 use crate::{
     api::{
-        ChannelSpec, INTERVAL_DEFAULT, Protocol, WasmProxy, WasmProxySpec,
+        ChannelSpec, INTERVAL_DEFAULT, Protocol, RECONCILE_ANNOTATION, WasmProxy, WasmProxySpec,
         quantity::{InvalidInterval, InvalidQuantity},
     },
     digest::Digest,
@@ -104,6 +104,7 @@ pub fn worker_config(resource: &WasmProxy, credentials: Credentials) -> Result<W
         },
         prefix,
         artifacts: artifacts(spec)?,
+        requested: resource.annotations().get(RECONCILE_ANNOTATION).cloned(),
         requests: spec.requests.enabled.then(|| AllowList::new(spec.allowed())).transpose()?,
         chunk_size: ChunkSize::new(spec.chunk_size)?,
         pace: Some(spec.pace_bytes().map_err(InvalidSpec::Pace)?),
@@ -140,7 +141,11 @@ fn artifacts(spec: &WasmProxySpec) -> Result<Vec<Artifact>, InvalidSpec> {
         .collect()
 }
 
-fn topic_prefix(channel: &ChannelSpec) -> Result<TopicPrefix, InvalidTopic> {
+/// What the topics of a channel begin with.
+///
+/// # Errors
+/// Where a topic cannot.
+pub fn topic_prefix(channel: &ChannelSpec) -> Result<TopicPrefix, InvalidTopic> {
     match channel {
         ChannelSpec { topic_prefix: Some(prefix), .. } => TopicPrefix::new(prefix),
         ChannelSpec { tenant: Some(tenant), id, .. } => TopicPrefix::of_tenant(tenant, id),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
+    again::Again,
     config::{Artifact, WorkerConfig},
     declared::Declared,
     holds::{Holds, Parts},
@@ -70,6 +71,7 @@ pub(super) struct Channel {
     connection: watch::Receiver<ConnectionState>,
     schedule: Schedule,
     declared: Declared,
+    again: Again,
     pulls: Pulls,
     receipts: Receipts,
     limiter: Limiter,
@@ -89,13 +91,14 @@ pub(super) struct Legacy {
     /// What devices asked for and did not get yet.
     wishes: Vec<Wish>,
     holds: Holds,
+    again: Again,
     receipts: Receipts,
     known: KnownChunks,
 }
 
 /// A task that has ended.
 enum Ended {
-    Look(Result<Plan, SendError>, Duration),
+    Look(Result<Plan, SendError>, Instant),
     Pass(Result<(), SendError>, Parts, Duration),
     Pull(Pull, Result<(), PullError>),
 }
@@ -118,7 +121,7 @@ impl Channel {
         let registry = Registry::new(config.registry.clone())?;
         let (mqtt, messages) = mqtt::connect(mqtt_options(&config, &topics))?;
         let connection = mqtt.state();
-        let Legacy { wishes, holds, receipts, known } = std::mem::take(legacy);
+        let Legacy { wishes, holds, again, receipts, known } = std::mem::take(legacy);
         let link = Link {
             mqtt,
             registry,
@@ -138,6 +141,7 @@ impl Channel {
             connection,
             schedule: Schedule::with_holds(holds),
             declared: Declared::default(),
+            again,
             pulls: Pulls::default(),
             receipts,
             limiter: Limiter::default(),
@@ -212,7 +216,7 @@ impl Channel {
         wishes.extend(waiting);
         self.link.mqtt.disconnect(end, Duration::from_millis(1500)).await;
         self.link.known.end_surveys();
-        Legacy { wishes, holds, receipts: self.receipts, known: self.link.known }
+        Legacy { wishes, holds, again: self.again, receipts: self.receipts, known: self.link.known }
     }
 
     fn is_connected(&self) -> bool {
@@ -226,21 +230,34 @@ impl Channel {
 
     /// Takes up what is declared, and what is not any more.
     fn declare(&mut self) {
-        let config = &self.config;
-        self.link.tracker.update(|progress| progress.declare(config));
-        self.declared.declare(&config.artifacts, Instant::now());
+        let (config, tracker) = (&self.config, &self.link.tracker);
+        tracker.update(|progress| progress.declare(config));
+        let now = Instant::now();
+        self.declared.declare(&config.artifacts, now);
+        self.again.ask(config.requested.as_deref(), tracker.handled().as_deref(), now);
+        for artifact in config.artifacts.iter().filter(|artifact| self.again.wants(&artifact.app_name)) {
+            let rested = self.schedule.rested_at(&artifact.app_name, &artifact.formats());
+            self.declared.look_at(&artifact.app_name, rested.unwrap_or(now));
+        }
         let declared = &self.declared;
         self.schedule.withdraw(|app_name| declared.get(app_name).map(Artifact::formats).unwrap_or_default());
         self.settle();
     }
 
-    /// Notes whether all that is declared is published.
-    fn settle(&self) {
+    /// Notes whether all that is declared is published, and whether all of it was streamed again as requested.
+    fn settle(&mut self) {
         let generation = self.config.generation;
+        let handled = self.again.handled(self.config.artifacts.iter().map(|artifact| artifact.app_name.as_str()));
+        if handled.is_some() {
+            tracing::info!("everything that is declared was looked at anew, and streamed again, as requested");
+        }
         self.link.tracker.update(|progress| {
             let (published, declared) = progress.declared();
             if published == declared {
                 progress.settled = Some(generation);
+            }
+            if handled.is_some() {
+                progress.handled = handled;
             }
         });
     }
@@ -280,7 +297,7 @@ impl Channel {
         let task = async move {
             let began = Instant::now();
             let looked = stop.run_until_cancelled(look(&link, &reference, &app_name)).await;
-            Ended::Look(looked.unwrap_or(Err(SendError::Stopped)), began.elapsed())
+            Ended::Look(looked.unwrap_or(Err(SendError::Stopped)), began)
         };
         let id = self.tasks.spawn(task.in_current_span()).id();
         self.looks.insert(id, ticket);
@@ -288,7 +305,7 @@ impl Channel {
 
     /// Sends a module to everyone.
     fn stream(&mut self, active: Active) {
-        let Plan { module, head } = &*active.plan;
+        let Plan { module, head, .. } = &*active.plan;
         self.link.tracker.streaming(&active.ticket, head, self.target(&active.ticket.wish).as_deref());
         let (reference, digest, bytes, chunks) = (&module.reference, module.digest, module.size, head.layout.total());
         tracing::info!(%reference, %digest, bytes, chunks, "streaming");

@@ -24,6 +24,9 @@ pub struct WorkerConfig {
     pub prefix: TopicPrefix,
     /// What is streamed without being asked for.
     pub artifacts: Vec<Artifact>,
+    /// A request to look at all of `artifacts` anew and to stream them again, by a name of its own; the worker repeats it in its
+    /// [`Progress`](super::Progress) once that is done, and does it once for each name.
+    pub requested: Option<String>,
     /// What devices may ask for; `None` where none are answered.
     pub requests: Option<AllowList>,
     /// The module's bytes in a chunk.

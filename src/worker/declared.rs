@@ -66,10 +66,10 @@ impl Declared {
         }
     }
 
-    /// A look was broken off: it is looked at anew.
-    pub(super) fn look_again(&mut self, app_name: &str, now: Instant) {
+    /// It is looked at anew then: a look was broken off, or somebody has asked for it.
+    pub(super) fn look_at(&mut self, app_name: &str, at: Instant) {
         if let Some(look) = self.0.get_mut(app_name) {
-            look.at = Some(now);
+            look.at = Some(at);
         }
     }
 

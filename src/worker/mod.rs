@@ -7,12 +7,13 @@
 //!
 //! - `supervisor`: opens the channel, and opens it anew when another connection is needed;
 //! - `channel`: the one task that decides: hears requests, begins passes, says why not;
-//! - `wish`, `schedule`, `holds`, `declared`, `pull`: what goes next, pure but for the clock;
+//! - `wish`, `schedule`, `holds`, `declared`, `again`, `pull`: what goes next, pure but for the clock;
 //! - `look`: what a reference means, and how that is cut (`cut`);
 //! - `pass`, `publisher`, `source`, `known`: a module on its way from the registry to the broker's acknowledgement, chunk by
 //!   chunk, within one budget for all (`turns`);
 //! - `tracker`: the one place that changes the progress.
 
+mod again;
 mod allow;
 mod channel;
 mod config;

@@ -31,6 +31,9 @@ pub struct Progress {
     /// The last configuration whose declared artifacts were all published; a tag that moves later does not unsettle
     /// it.
     pub settled: Option<i64>,
+    /// The last [`WorkerConfig::requested`](super::WorkerConfig::requested) of which every declared artifact was streamed again,
+    /// or has failed once.
+    pub handled: Option<String>,
 }
 
 /// How many artifacts that devices asked for are remembered.

@@ -136,7 +136,7 @@ async fn feed(
     intake: &Intake,
 ) -> Result<(), SendError> {
     let Publisher { link, plan, .. } = publisher;
-    let Plan { module, head } = &**plan;
+    let Plan { module, head, .. } = &**plan;
     let mut source: Option<ChunkSource> = None;
     for &index in chunks {
         let mut reading = match source.take() {

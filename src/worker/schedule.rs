@@ -301,10 +301,12 @@ impl Schedule {
 
     /// Until when a device's wish has to wait because the same was just sent; a declared artifact never has to.
     fn rests_until(&self, wish: &Wish) -> Option<Instant> {
-        if wish.source == Source::Declared {
-            return None;
-        }
-        wish.formats.iter().filter_map(|&format| self.resting.get(&(wish.app_name.clone(), format))).max().copied()
+        if wish.source == Source::Declared { None } else { self.rested_at(&wish.app_name, &wish.formats) }
+    }
+
+    /// When what was sent under that name has rested enough to be sent again unchanged; `None` where nothing rests.
+    pub(super) fn rested_at(&self, app_name: &str, formats: &[Format]) -> Option<Instant> {
+        formats.iter().filter_map(|&format| self.resting.get(&(app_name.to_owned(), format))).max().copied()
     }
 }
 

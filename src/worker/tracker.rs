@@ -44,6 +44,11 @@ impl Tracker {
         self.progress.subscribe()
     }
 
+    /// The request to stream everything again that was handled last.
+    pub(super) fn handled(&self) -> Option<String> {
+        self.progress.borrow().handled.clone()
+    }
+
     /// A copy of what is known of `reference`.
     pub(super) fn artifact(&self, reference: &Reference) -> Option<ArtifactProgress> {
         self.progress.borrow().artifacts.get(&reference.to_string()).cloned()

@@ -54,6 +54,8 @@ pub(super) struct Ticket {
 pub(super) struct Plan {
     pub(super) module: Module,
     pub(super) head: Arc<ChunkHead>,
+    /// When the registry was asked.
+    pub(super) looked_at: Instant,
 }
 
 /// A pass under way.

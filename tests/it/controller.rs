@@ -2,9 +2,14 @@
 //!
 //! Each test has a namespace, a broker and a registry of its own, and a controller that watches that namespace.
 
+mod backoff;
+mod conflicts;
+mod events;
 mod failures;
 mod floor;
+mod kstatus;
 mod lifecycle;
 mod program;
 mod record;
+mod requested;
 mod secrets;

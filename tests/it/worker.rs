@@ -1,5 +1,6 @@
 //! A worker between a real registry and a real broker, watched by whoever listens on its channel.
 
+mod again;
 mod broken_connections;
 pub mod channel;
 mod connections;

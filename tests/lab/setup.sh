@@ -4,7 +4,8 @@
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
 #   test  the same without that module, brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
-#         Go module; and the Lua that Argo CD's is compatible with
+#         Go module; kstatus, by which others judge an object's status, from its Go module; and the Lua that Argo CD's is
+#         compatible with
 #   fuzz  the fuzzer
 #   lint  the checkers
 
@@ -46,6 +47,12 @@ build_kubernetes() {
   (cd "$lab/kubernetes" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$kubernetes/new/" \
     -ldflags "-s -w $set.gitVersion=$kubernetes_version $set.gitMajor=1 $set.gitMinor=${minor%%.*}" "${names[@]/#/./cmd/}")
   mv "$kubernetes"/new/* "$kubernetes/bin/" && rmdir "$kubernetes/new"
+}
+
+build_kstatus() {
+  ! command -v kstatus > /dev/null || return 0
+  with_go "kstatus $kstatus_version from its Go module"
+  (cd "$lab/kstatus" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$kstatus/bin/" .)
 }
 
 build_oras() {
@@ -109,6 +116,7 @@ for purpose; do
       build_oras
       if [[ $purpose == test ]]; then
         packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1
+        build_kstatus
         build_mochi
       else
         get_esbuild

@@ -71,7 +71,7 @@ pub const PACE_DEFAULT: &str = "50M";
         name = "Progress",
         type_ = "string",
         json_path = ".status.progress",
-        description = "Chunks published of what is under way"
+        description = "Chunks published of what is under way; at rest, of the listed artifacts"
     ),
     printcolumn(
         name = "Published",

@@ -95,6 +95,7 @@ impl Settings {
             registry,
             prefix: identity.prefix,
             artifacts: Vec::new(),
+            requested: None,
             requests: Some(requests),
             chunk_size: chunk_size(&mut variables)?,
             pace: Some(PACE),

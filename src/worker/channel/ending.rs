@@ -29,9 +29,9 @@ impl Channel {
     /// A task has ended; returns what a device asked for and did not get, for our own doing.
     pub(super) fn ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) -> Option<Wish> {
         match ended {
-            Ok((id, Ended::Look(looked, took))) => {
+            Ok((id, Ended::Look(looked, looked_at))) => {
                 let ticket = self.looks.remove(&id)?;
-                self.looked(&ticket, looked, took);
+                self.looked(&ticket, looked, looked_at);
                 None
             }
             Ok((id, Ended::Pass(sent, parts, took))) => {
@@ -51,8 +51,8 @@ impl Channel {
         }
     }
 
-    /// The registry has said what a wish means, or has not.
-    fn looked(&mut self, ticket: &Ticket, looked: Result<Plan, SendError>, took: Duration) {
+    /// The registry has said what a wish means, or has not; it was asked then.
+    fn looked(&mut self, ticket: &Ticket, looked: Result<Plan, SendError>, looked_at: Instant) {
         let tracker = &self.link.tracker;
         // A device must not be able to unsettle the channel by what it asks for: that is said of the artifact alone.
         match &looked {
@@ -61,7 +61,7 @@ impl Channel {
             Ok(_) | Err(_) => {}
         }
         match looked {
-            Ok(plan) if self.is_published(ticket, &plan) => self.unchanged(ticket),
+            Ok(plan) if self.is_published(ticket, &plan) => self.unchanged(ticket, &plan),
             Ok(plan) => {
                 if self.schedule.found(ticket.id, plan, Instant::now()) {
                     self.refuse(&ticket.wish.app_name, None, ErrorCode::Busy, HELD);
@@ -74,17 +74,19 @@ impl Channel {
                 if let Some(ticket) = self.schedule.take(ticket.id)
                     && let Some(failure) = error.failure()
                 {
-                    self.failed(&ticket, &failure, took.max(MIN_REST), ticket.wish.is_asked());
+                    self.failed(&ticket, &failure, looked_at.elapsed().max(MIN_REST), ticket.wish.is_asked());
+                    self.done_again(&ticket.wish, looked_at);
                 }
             }
         }
     }
 
-    /// Whether nobody asked for it, and it is what was published there already.
+    /// Whether nobody asked for it, once or again, and it is what was published there already.
     fn is_published(&mut self, ticket: &Ticket, plan: &Plan) -> bool {
         let target = self.target(&ticket.wish);
         let known = self.link.tracker.artifact(&ticket.wish.reference);
         !self.schedule.is_asked(ticket.id)
+            && !self.again.wants_since(&ticket.wish.app_name, plan.looked_at)
             && known.is_some_and(|artifact| {
                 artifact.completed.is_some()
                     && artifact.digest == Some(plan.module.digest)
@@ -92,11 +94,27 @@ impl Channel {
             })
     }
 
-    fn unchanged(&mut self, ticket: &Ticket) {
+    fn unchanged(&mut self, ticket: &Ticket, plan: &Plan) {
         let (Wish { reference, app_name, .. }, now) = (&ticket.wish, Instant::now());
         self.schedule.take(ticket.id);
         self.link.tracker.unchanged(reference, app_name);
         self.declared.seen(app_name, now);
+        self.done_again(&ticket.wish, plan.looked_at);
+        self.settle();
+    }
+
+    /// A wish has come to its end for which the registry was asked then. Where its artifact is to be streamed again, and the
+    /// registry was asked before that was said, it is looked at once more.
+    fn done_again(&mut self, wish: &Wish, looked_at: Instant) {
+        let app_name = &wish.app_name;
+        if !self.again.wants(app_name) || self.target(wish).is_none() {
+            return;
+        }
+        self.again.done(app_name, looked_at);
+        if self.again.wants(app_name) {
+            let rested = self.schedule.rested_at(app_name, &wish.formats);
+            self.declared.look_at(app_name, rested.unwrap_or_else(Instant::now));
+        }
         self.settle();
     }
 
@@ -120,6 +138,7 @@ impl Channel {
                 if target.is_some() {
                     self.declared.seen(app_name, now);
                 }
+                self.done_again(&ticket.wish, pass.plan.looked_at);
                 self.settle();
                 return None;
             }
@@ -128,12 +147,13 @@ impl Channel {
         match failure {
             Some(failure) => {
                 self.failed(ticket, &failure, took.max(MIN_REST), pass.seats.is_taken());
+                self.done_again(&ticket.wish, pass.plan.looked_at);
                 None
             }
             None => {
                 self.schedule.end(ticket, Duration::ZERO, now);
                 self.link.tracker.broken_off(ticket);
-                self.declared.look_again(app_name, now);
+                self.declared.look_at(app_name, now);
                 left_of(pass).and_then(|wish| self.begin_anew(wish))
             }
         }

@@ -40,7 +40,7 @@ fn plan(wish: &Wish, size: u64, digest: Digest) -> Plan {
     let layout = Layout::new(size, CHUNK).unwrap();
     let media_type = "application/wasm".to_owned();
     let module = Module { reference, manifest_digest: digest, digest, size, media_type, origin: Origin::default() };
-    Plan { module, head: Arc::new(ChunkHead { app_name, digest, layout }) }
+    Plan { module, head: Arc::new(ChunkHead { app_name, digest, layout }), looked_at: Instant::now() }
 }
 
 /// Has the registry asked about all that wait, which are `size` bytes each.

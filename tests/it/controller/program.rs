@@ -13,10 +13,13 @@ use tokio::process::Command;
 
 use wasmproxy::api::{ArtifactStatus, Phase, Source};
 
-use super::floor::{CHUNK, Floor, message};
+use super::{
+    events::until_told,
+    floor::{CHUNK, Floor, message},
+};
 use crate::{lab::ControlPlane, modules::module, standalone::Process};
 
-fn program(arguments: &[&str]) -> Command {
+pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasmproxy"));
     let fixed = ["controller", "--http-port=0", "--log-format=json", "--leader-election=false"];
     command.args(fixed).args(arguments).stderr(Stdio::piped()).kill_on_drop(true);
@@ -108,6 +111,7 @@ async fn the_rights_that_are_documented_are_enough_and_without_secrets_it_says_w
     let mut rules = json!([
         {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": ["list", "watch"]},
         {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies/status"], "verbs": ["patch"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
     ]);
     allow(&floor, rules.clone()).await;
     let _controller = floor.controller_with(service_account(&floor.namespace).await);
@@ -119,5 +123,20 @@ async fn the_rights_that_are_documented_are_enough_and_without_secrets_it_says_w
     let secrets = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]});
     rules.as_array_mut().unwrap().push(secrets);
     allow(&floor, rules).await;
+    floor.until_ready("line").await;
+    until_told(&floor, "line", &["SecretForbidden", "Published", "Ready"]).await;
+}
+
+#[tokio::test]
+async fn without_the_right_to_record_events_everything_else_goes_on() {
+    let floor = Floor::start().await;
+    floor.registry.push("wasm/add:1", module(CHUNK)).await;
+    let rules = json!([
+        {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies/status"], "verbs": ["patch"]},
+    ]);
+    allow(&floor, rules).await;
+    let _controller = floor.controller_with(service_account(&floor.namespace).await);
+    floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
     floor.until_ready("line").await;
 }

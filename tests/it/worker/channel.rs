@@ -75,6 +75,7 @@ impl Channel {
             },
             prefix: prefix.clone(),
             artifacts: Vec::new(),
+            requested: None,
             requests: Some(AllowList::anything_under(&registry.host()).unwrap()),
             chunk_size: ChunkSize::new(u32::try_from(CHUNK).unwrap()).unwrap(),
             pace: None,

@@ -15,7 +15,7 @@
 //!
 //! - Pure: `family` (names, labels, owner), `grant` (the first three of these), `ownership` (whose an object is), `drift` and
 //!   `quantity` (whether an object is as it should be), `changes` (whom an event wakes).
-//! - Reading: `watch` follows what carries our label, `shelf` keeps it, `wakes` hands on whose it is.
+//! - Reading: `watch` follows what carries our label, `shelf` keeps it, [`Wakes`] hands on whose it is.
 //! - Writing: `bring`. Nothing is written that is as it should be, and nothing ever that is not ours.
 //!
 //! Deletion needs nobody: each child names its resource as its owner, and Kubernetes' garbage collection does the rest.
@@ -29,18 +29,16 @@ mod grant;
 mod ownership;
 mod quantity;
 mod shelf;
-mod wakes;
 mod watch;
 
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt as _, stream::select_all};
 use k8s_openapi::api::{
     apps::v1::Deployment, core::v1::Pod, core::v1::ServiceAccount, rbac::v1::Role, rbac::v1::RoleBinding,
 };
 use kube::{Client, runtime::reflector::ObjectRef};
 
-use crate::controller::watch::Watched;
+use crate::controller::{wakes::Wakes, watch::Watched};
 
 pub use error::ChildError;
 pub use family::{Family, RESOURCE_LABEL};
@@ -52,12 +50,13 @@ use grant::{account, binding, role};
 pub struct Children {
     client: Client,
     scopes: Vec<Scope>,
+    wakes: Arc<Wakes>,
 }
 
 impl Children {
     /// Of the resources in these namespaces.
-    pub fn new(client: Client, scopes: Vec<Scope>) -> Self {
-        Self { client, scopes }
+    pub fn new(client: Client, scopes: Vec<Scope>, wakes: Arc<Wakes>) -> Self {
+        Self { client, scopes, wakes }
     }
 
     /// Returns once all of them are known.
@@ -67,16 +66,9 @@ impl Children {
         }
     }
 
-    /// The resources whose children change. For one reader.
-    pub fn wakes(&self) -> impl Stream<Item = ObjectRef<Watched>> + Send + use<> {
-        select_all(self.scopes.iter().map(|scope| scope.wakes().clone().stream().boxed()))
-    }
-
     /// Has a resource reconciled.
     pub fn wake(&self, resource: ObjectRef<Watched>) {
-        if let Some(scope) = resource.namespace.as_deref().and_then(|namespace| self.scope(namespace)) {
-            scope.wakes().wake(resource);
-        }
+        self.wakes.wake(resource);
     }
 
     /// The Pods that belong to a resource, as the watch has them. Their `spec` is not kept.

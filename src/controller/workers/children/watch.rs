@@ -31,11 +31,10 @@ use super::{
     changes::{Changes, Relevance},
     family::{Family, RESOURCE_LABEL, SELECTOR},
     shelf::Shelf,
-    wakes::Wakes,
 };
 use crate::{
     api::WasmProxy,
-    controller::{watch::Watched, workers::pods::pod_matters},
+    controller::{wakes::Wakes, watch::Watched, workers::pods::pod_matters},
     resource::trouble::{Troubles, Wanted},
 };
 
@@ -48,23 +47,22 @@ pub struct Scope {
     pub(super) deployments: Arc<Shelf<Deployment>>,
     /// Where workers run in Pods.
     pods: Option<Store<Pod>>,
-    wakes: Arc<Wakes>,
     /// Ended when dropped.
     _watches: JoinSet<()>,
 }
 
 impl Scope {
     /// One for each of these namespaces, or one for all where none is named. See [`Self::watch`].
-    pub fn of(client: &Client, namespaces: &[String], with_pods: bool) -> Vec<Self> {
+    pub fn of(client: &Client, namespaces: &[String], with_pods: bool, wakes: &Arc<Wakes>) -> Vec<Self> {
         if namespaces.is_empty() {
-            return vec![Self::watch(client, None, with_pods)];
+            return vec![Self::watch(client, None, with_pods, wakes)];
         }
-        namespaces.iter().map(|namespace| Self::watch(client, Some(namespace), with_pods)).collect()
+        namespaces.iter().map(|namespace| Self::watch(client, Some(namespace), with_pods, wakes)).collect()
     }
 
     /// Follows the children in `namespace`, or everywhere; their Pods only `with_pods`.
-    fn watch(client: &Client, namespace: Option<&str>, with_pods: bool) -> Self {
-        let mut watches = Watches { client, namespace, wakes: Arc::default(), tasks: JoinSet::new() };
+    fn watch(client: &Client, namespace: Option<&str>, with_pods: bool, wakes: &Arc<Wakes>) -> Self {
+        let mut watches = Watches { client, namespace, wakes: wakes.clone(), tasks: JoinSet::new() };
         Self {
             namespace: namespace.map(str::to_owned),
             accounts: watches.children(by_version),
@@ -72,14 +70,8 @@ impl Scope {
             bindings: watches.children(by_version),
             deployments: watches.children(deployment_matters),
             pods: with_pods.then(|| watches.pods()),
-            wakes: watches.wakes,
             _watches: watches.tasks,
         }
-    }
-
-    /// The resources whose children have changed.
-    pub fn wakes(&self) -> &Arc<Wakes> {
-        &self.wakes
     }
 
     /// Whether the children in this namespace are among these.

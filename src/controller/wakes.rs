@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt as _, stream};
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 
-use crate::controller::watch::Watched;
+use super::watch::Watched;
 
 /// Resources that are to be reconciled. Each is in it once, so that it grows no larger while nobody reconciles.
 #[derive(Debug, Default)]
