@@ -5,5 +5,6 @@
 mod failures;
 mod floor;
 mod lifecycle;
+mod pods;
 mod program;
 mod secrets;
