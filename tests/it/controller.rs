@@ -9,6 +9,7 @@ mod failures;
 mod floor;
 mod kstatus;
 mod lifecycle;
+mod pods;
 mod program;
 mod record;
 mod requested;

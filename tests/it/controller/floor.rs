@@ -61,7 +61,12 @@ impl Floor {
 
     /// What a controller of this namespace is told.
     pub fn options(&self) -> Options {
-        Options { namespaces: vec![self.namespace.clone()], ..Options::new(WorkerMode::InProcess) }
+        self.options_with(WorkerMode::InProcess)
+    }
+
+    /// The same, with workers elsewhere.
+    pub fn options_with(&self, workers: WorkerMode) -> Options {
+        Options { namespaces: vec![self.namespace.clone()], ..Options::new(workers) }
     }
 
     /// A resource that means this broker and this registry, with these fields beside or instead.
