@@ -254,7 +254,7 @@ impl Running {
 
     /// Waits until it is ready.
     pub async fn until_ready(&self) {
-        self.until(|ready| ready.is_ok()).await;
+        self.until(Result::is_ok).await;
     }
 
     /// Waits until it is not, and returns what it says of it.
