@@ -6,7 +6,7 @@ mod backoff;
 mod conflicts;
 mod events;
 mod failures;
-mod floor;
+pub mod floor;
 mod kstatus;
 mod lifecycle;
 mod pods;

@@ -61,12 +61,7 @@ impl Floor {
 
     /// What a controller of this namespace is told.
     pub fn options(&self) -> Options {
-        self.options_with(WorkerMode::InProcess)
-    }
-
-    /// The same, with workers elsewhere.
-    pub fn options_with(&self, workers: WorkerMode) -> Options {
-        Options { namespaces: vec![self.namespace.clone()], ..Options::new(workers) }
+        Options { namespaces: vec![self.namespace.clone()], ..Options::new(WorkerMode::InProcess) }
     }
 
     /// A resource that means this broker and this registry, with these fields beside or instead.
@@ -185,7 +180,12 @@ impl Running {
         Self::start_with(client, options, Health::default())
     }
 
-    /// The same, and it says of itself there how it is.
+    /// A controller of this namespace, with workers there.
+    pub fn start_in(client: Client, namespace: &str, workers: WorkerMode) -> Self {
+        Self::start(client, Options { namespaces: vec![namespace.to_owned()], ..Options::new(workers) })
+    }
+
+    /// As [`Self::start`], and it says of itself there how it is.
     pub fn start_with(client: Client, options: Options, health: Health) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(controller::run(client, options, health.clone(), stop.clone()));

@@ -49,13 +49,13 @@ async fn a_worker_of_ones_own_is_granted_its_resource_and_believed(start: Start)
 
 #[tokio::test]
 async fn beside_workers_in_pods_it_is_granted_its_resource_and_believed() {
-    let start: Start = |client, namespace| Running::start(client, namespace, in_pods("image", 1));
+    let start: Start = |client, namespace| Running::start_in(client, namespace, in_pods("image", 1));
     a_worker_of_ones_own_is_granted_its_resource_and_believed(start).await;
 }
 
 #[tokio::test]
 async fn beside_workers_in_the_process_it_is_granted_its_resource_and_believed() {
-    let start: Start = |client, namespace| Running::start(client, namespace, WorkerMode::InProcess);
+    let start: Start = |client, namespace| Running::start_in(client, namespace, WorkerMode::InProcess);
     a_worker_of_ones_own_is_granted_its_resource_and_believed(start).await;
 }
 

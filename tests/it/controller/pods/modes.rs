@@ -15,7 +15,7 @@ async fn a_worker_in_a_pod_has_ended_before_one_in_the_process_starts_and_the_ot
     let floor = Floor::start().await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let yard = Yard { client: floor.client.clone(), namespace: floor.namespace.clone() };
-    let controller = Running::start(floor.client.clone(), &floor.namespace, in_pods(super::yard::IMAGE, 1));
+    let controller = Running::start_in(floor.client.clone(), &floor.namespace, in_pods(super::yard::IMAGE, 1));
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
     yard.pod_is_ready("line").await;
     yard.until_worker_is("line", "True", "Succeeded").await;
@@ -29,7 +29,7 @@ async fn a_worker_in_a_pod_has_ended_before_one_in_the_process_starts_and_the_ot
     assert!(yard.api::<Role>().get_opt(&child("line")).await.unwrap().is_none());
     controller.stop().await;
 
-    let _controller = Running::start(floor.client.clone(), &floor.namespace, in_pods(super::yard::IMAGE, 1));
+    let _controller = Running::start_in(floor.client.clone(), &floor.namespace, in_pods(super::yard::IMAGE, 1));
     yard.pod_is_ready("line").await;
     yard.until_worker_is("line", "True", "Succeeded").await;
 }

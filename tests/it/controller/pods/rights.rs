@@ -81,7 +81,7 @@ async fn with_workers_in_pods_the_rights_that_are_documented_are_enough_and_give
     let yard = Yard::start().await;
     let mode = in_pods(IMAGE, 1);
     let client = controller_client(&yard, &mode).await;
-    let _controller = Running::start(client.clone(), &yard.namespace, mode);
+    let _controller = Running::start_in(client.clone(), &yard.namespace, mode);
     yard.apply_ready("line", json!({})).await;
     // Everything that it ever does.
     yard.delete::<RoleBinding>("line").await;

@@ -66,7 +66,7 @@ impl Yard {
 
     /// A controller whose workers have this image, and are rolled so many at a time.
     pub fn controller_of(&self, image: &str, rollout: usize) -> Running {
-        Running::start(self.client.clone(), &self.namespace, in_pods(image, rollout))
+        Running::start_in(self.client.clone(), &self.namespace, in_pods(image, rollout))
     }
 
     /// Applies a resource of that name with these fields beside the least as a user does.
