@@ -4,6 +4,10 @@
 
 mod failures;
 mod floor;
+mod lease;
 mod lifecycle;
+mod namespaces;
+mod probes;
 mod program;
+mod replicas;
 mod secrets;
