@@ -45,6 +45,22 @@ enum Knowledge {
     Everything,
 }
 
+impl State {
+    fn ready(&self) -> Result<(), String> {
+        if self.caches.is_empty() {
+            return Err("the controller has not begun".to_owned());
+        }
+        let open = self.caches.iter().filter_map(|cache| match &cache.knowledge {
+            Knowledge::Nothing => Some(format!("{} are not known yet", cache.what)),
+            Knowledge::Refused(why) => Some(format!("{} are not known: {why}", cache.what)),
+            Knowledge::Everything => None,
+        });
+        let children = (!self.children).then(|| "the objects of workers are not known yet".to_owned());
+        let open: Vec<_> = open.chain(children).collect();
+        if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
+    }
+}
+
 /// How long a loop may take for a turn: much more than what any machine is held up by, and a little more than what a
 /// reconciliation may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -79,18 +95,12 @@ impl Health {
     /// # Errors
     /// One line that says what it does not know, and why.
     pub fn ready(&self) -> Result<(), String> {
-        let state = self.state.borrow();
-        if state.caches.is_empty() {
-            return Err("the controller has not begun".to_owned());
-        }
-        let open = state.caches.iter().filter_map(|cache| match &cache.knowledge {
-            Knowledge::Nothing => Some(format!("{} are not known yet", cache.what)),
-            Knowledge::Refused(why) => Some(format!("{} are not known: {why}", cache.what)),
-            Knowledge::Everything => None,
-        });
-        let children = (!state.children).then(|| "the objects of workers are not known yet".to_owned());
-        let open: Vec<_> = open.chain(children).collect();
-        if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
+        self.state.borrow().ready()
+    }
+
+    /// Returns once it is ready.
+    pub async fn until_ready(&self) {
+        let _ = self.state.subscribe().wait_for(|state| state.ready().is_ok()).await;
     }
 
     /// Whether it leads: from before it does anything until after all work has ended.

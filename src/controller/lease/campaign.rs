@@ -217,11 +217,13 @@ impl Campaign {
             Ok(Event::Apply(lease) | Event::InitApply(lease)) => self.candidate.observe(Some(lease), Instant::now()),
             Ok(Event::Delete(_)) => self.candidate.observe(None, Instant::now()),
             Ok(Event::Init | Event::InitDone) => {}
-            Err(error) => {
+            // Where not even a look comes to anything, that has been said.
+            Err(error) if self.candidate.lease().is_some() => {
                 if let Some(why) = self.wanted.explain_watch(&error) {
                     self.complain(&why);
                 }
             }
+            Err(error) => debug!(lease = self.name(), %error, "the lease cannot be watched"),
         }
     }
 

@@ -15,7 +15,8 @@
 //! - `campaign`: does it, each request bounded in time.
 //!
 //! What this cannot give is what no lease can: a program that is frozen between a look at the clock and a write goes on where
-//! it was when it thaws. For an MQTT session that is harmless: brokers let a client id have one connection, the later one.
+//! it was when it thaws. For an MQTT session that is harmless: brokers let a client id have one connection, the later one. And
+//! a lease that somebody deletes tells a replica which starts at that moment that nobody leads.
 //!
 //! # What it may do
 //!

@@ -30,6 +30,8 @@ pub const CHUNK: usize = 1024;
 /// A namespace with a broker and a registry.
 pub struct Floor {
     pub broker: Broker,
+    /// The way to the broker, where it is not the straight one.
+    pub broker_url: Option<String>,
     pub registry: Registry,
     pub namespace: String,
     pub client: Client,
@@ -46,7 +48,7 @@ impl Floor {
             (control_plane.client().await, control_plane.namespace("floor").await)
         };
         let (broker, registry, (client, namespace)) = tokio::join!(broker.start(), Registry::start(), control_plane);
-        Self { broker, registry, namespace, client }
+        Self { broker, broker_url: None, registry, namespace, client }
     }
 
     /// A controller of this namespace.
@@ -68,7 +70,7 @@ impl Floor {
     pub fn resource(&self, name: &str, spec: Value) -> Value {
         let mut whole = json!({
             "channel": {"id": name},
-            "broker": {"url": self.broker.url()},
+            "broker": {"url": self.broker_url.clone().unwrap_or_else(|| self.broker.url())},
             "registry": {"host": self.registry.host(), "insecure": true},
             "chunkSize": CHUNK,
         });

@@ -19,10 +19,12 @@ use super::{
 };
 use crate::{lab::ControlPlane, modules::module, standalone::Process};
 
+/// The program without probes and, unless the arguments say otherwise, without other replicas.
 pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasmproxy"));
-    let fixed = ["controller", "--http-port=0", "--log-format=json", "--leader-election=false"];
+    let fixed = ["controller", "--log-format=json"];
     command.args(fixed).args(arguments).stderr(Stdio::piped()).kill_on_drop(true);
+    command.env("WASMPROXY_HTTP_PORT", "0").env("WASMPROXY_LEADER_ELECTION", "false");
     command
 }
 
@@ -76,7 +78,7 @@ async fn without_a_cluster_it_says_how_to_name_one() {
 }
 
 /// A client of the namespace's service account `controller`.
-async fn service_account(namespace: &str) -> Client {
+pub async fn service_account(namespace: &str) -> Client {
     let mut kubeconfig = Kubeconfig::read_from(ControlPlane::shared().await.kubeconfig()).unwrap();
     for user in &mut kubeconfig.auth_infos {
         let account = format!("system:serviceaccount:{namespace}:controller");
@@ -87,19 +89,24 @@ async fn service_account(namespace: &str) -> Client {
 }
 
 /// Allows the service account `controller` this in its namespace.
-async fn allow(floor: &Floor, rules: serde_json::Value) {
+pub async fn allow(floor: &Floor, rules: serde_json::Value) {
+    allow_in(floor, &floor.namespace, rules).await;
+}
+
+/// Allows the service account `controller` of the floor's namespace this in another one.
+pub async fn allow_in(floor: &Floor, namespace: &str, rules: serde_json::Value) {
     let parameters = PatchParams::apply("user");
     let metadata = json!({"name": "controller"});
     let role =
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules});
-    let roles: Api<Role> = Api::namespaced(floor.client.clone(), &floor.namespace);
+    let roles: Api<Role> = Api::namespaced(floor.client.clone(), namespace);
     roles.patch("controller", &parameters, &Patch::Apply(role)).await.unwrap();
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "controller"},
         "subjects": [{"kind": "ServiceAccount", "name": "controller", "namespace": floor.namespace}],
     });
-    let bindings: Api<RoleBinding> = Api::namespaced(floor.client.clone(), &floor.namespace);
+    let bindings: Api<RoleBinding> = Api::namespaced(floor.client.clone(), namespace);
     bindings.patch("controller", &parameters, &Patch::Apply(binding)).await.unwrap();
 }
 
