@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use wasmproxy::api::{ArtifactStatus, Phase, Source};
 
-use super::floor::{CHUNK, Floor, message};
+use super::floor::{CHUNK, Floor, Mode, message};
 use crate::{lab::ControlPlane, modules::module, standalone::Process};
 
 fn program(arguments: &[&str]) -> Command {
@@ -25,7 +25,7 @@ fn program(arguments: &[&str]) -> Command {
 
 #[tokio::test]
 async fn it_ends_on_sigterm_and_what_devices_ask_meanwhile_is_answered_by_the_next() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.registry.push("wasm/sub:1", module(2 * CHUNK)).await;
     let mut program = program(&["--workers=in-process", "--namespace", &floor.namespace]);
@@ -102,7 +102,7 @@ async fn allow(floor: &Floor, rules: serde_json::Value) {
 
 #[tokio::test]
 async fn the_rights_that_are_documented_are_enough_and_without_secrets_it_says_what_is_missing() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.secret("broker", json!({"username": "anybody", "password": "anything"})).await;
     let mut rules = json!([
