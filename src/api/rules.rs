@@ -216,7 +216,7 @@ pub(super) const WORKER_EXTERNAL_POD: Rule = rule(
     "worker.management External means a Pod of your own: set resources, nodeSelector and the like there, not here",
 );
 
-/// DNS-1123 subdomains, as for every ServiceAccount.
+/// DNS-1123 subdomains, as for every `ServiceAccount`.
 pub(super) const WORKER_ACCOUNT_NAME: Rule = rule(
     r"self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
     concat!(

@@ -57,12 +57,8 @@ impl Floor {
     }
 
     pub async fn on(control_plane: &ControlPlane, mode: Mode, broker: BrokerConfig) -> Self {
-        let (broker, registry, client, namespace) = tokio::join!(
-            broker.start(),
-            Registry::start(),
-            control_plane.client(),
-            control_plane.namespace("floor")
-        );
+        let (broker, registry, client, namespace) =
+            tokio::join!(broker.start(), Registry::start(), control_plane.client(), control_plane.namespace("floor"));
         let kubelet = match mode {
             Mode::InProcess => None,
             Mode::Pods => Some(Kubelet::start(control_plane, &namespace).await),
