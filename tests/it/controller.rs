@@ -19,5 +19,6 @@ macro_rules! in_both_modes {
 mod failures;
 mod floor;
 mod lifecycle;
+mod nodes;
 mod program;
 mod secrets;

@@ -83,14 +83,11 @@ impl Floor {
 
     /// A controller of this namespace with somebody's rights.
     pub fn controller_with(&self, client: Client) -> Running {
-        let stop = CancellationToken::new();
         let workers = match self.mode() {
             Mode::InProcess => WorkerMode::InProcess,
-            Mode::Pods => WorkerMode::Pods(PodOptions { image: IMAGE.to_owned(), rollout: PodOptions::ROLLOUT }),
+            Mode::Pods => pods(IMAGE),
         };
-        let options = Options { namespace: Some(self.namespace.clone()), workers, cache: None };
-        let task = tokio::spawn(controller::run(client, options, || (), stop.clone()));
-        Running { stop, task }
+        Running::start(client, &self.namespace, workers)
     }
 
     /// A resource that means this broker and this registry, with these fields beside or instead.
@@ -181,6 +178,11 @@ impl Floor {
     }
 }
 
+/// Workers in Pods that are made of this image.
+pub fn pods(image: &str) -> WorkerMode {
+    WorkerMode::Pods(PodOptions { image: image.to_owned(), rollout: PodOptions::ROLLOUT })
+}
+
 /// What `Ready` says: its status and its reason.
 pub fn ready(status: &WasmProxyStatus) -> Option<(&str, &str)> {
     says(status, ConditionType::Ready)
@@ -203,6 +205,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// A controller of this namespace, with the rights of this client.
+    pub fn start(client: Client, namespace: &str, workers: WorkerMode) -> Self {
+        let stop = CancellationToken::new();
+        let options = Options { namespace: Some(namespace.to_owned()), workers, cache: None };
+        let task = tokio::spawn(controller::run(client, options, || (), stop.clone()));
+        Self { stop, task }
+    }
+
     /// Ends it as SIGTERM does.
     pub async fn stop(self) {
         self.stop.cancel();
