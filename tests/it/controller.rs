@@ -20,5 +20,6 @@ mod failures;
 mod floor;
 mod lifecycle;
 mod nodes;
+mod pods;
 mod program;
 mod secrets;

@@ -89,6 +89,7 @@ fn image_of(pod: &Pod) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 mod tests {
     use serde_json::json;
 

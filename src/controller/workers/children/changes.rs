@@ -65,6 +65,7 @@ fn woken(before: Option<Relevance>, now: Option<Relevance>) -> Vec<ObjectRef<Wat
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "events read better without a reference in front")]
 mod tests {
     use k8s_openapi::api::core::v1::ServiceAccount;
     use serde_json::json;

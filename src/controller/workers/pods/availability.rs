@@ -79,6 +79,7 @@ fn image(deployment: &Deployment) -> &str {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 mod tests {
     use serde_json::{Value, json};
 

@@ -214,5 +214,6 @@ fn secret_volume(index: usize) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 #[path = "template_tests.rs"]
 mod tests;

@@ -111,6 +111,7 @@ fn problem(reason: Reason, message: String) -> Problem {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 mod tests {
     use serde_json::json;
 
