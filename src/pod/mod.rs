@@ -22,7 +22,7 @@
 mod board;
 mod farewell;
 mod health;
-pub mod mounts;
+mod mounts;
 mod order;
 mod secrets;
 mod shift;

@@ -74,10 +74,10 @@ pub fn management(resource: &WasmProxy) -> Management {
 
 /// The conditions of a worker that waits. Of its artifacts there is something to say where they are known.
 fn with_the_rest(mut findings: Vec<Finding>, artifacts_known: bool) -> Vec<Finding> {
-    let said: Vec<_> = findings.iter().map(|finding| finding.about).collect();
-    let rest = without_worker("the worker waits, see the other conditions").into_iter().filter(|finding| {
-        !said.contains(&finding.about) && !(artifacts_known && finding.about == ConditionType::ArtifactsPublished)
-    });
+    let mut said: Vec<_> = findings.iter().map(|finding| finding.about).collect();
+    said.extend(artifacts_known.then_some(ConditionType::ArtifactsPublished));
+    let rest = without_worker("the worker waits, see the other conditions");
+    let rest = rest.into_iter().filter(|finding| !said.contains(&finding.about));
     findings.extend(rest);
     findings
 }

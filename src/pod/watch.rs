@@ -78,7 +78,7 @@ fn trouble(error: &watcher::Error) -> String {
 /// What an event says.
 enum Seen {
     Gone,
-    There(WasmProxy),
+    There(Arc<WasmProxy>),
     /// The watch stands, and this cannot be read.
     Unreadable(String),
     Trouble(String),
@@ -113,7 +113,7 @@ impl Observer {
             return Seen::Gone;
         }
         match object.0 {
-            Ok(resource) => Seen::There(resource),
+            Ok(resource) => Seen::There(Arc::new(resource)),
             Err(invalid) => Seen::Unreadable(format!("the resource cannot be read: {}", invalid.error)),
         }
     }
@@ -124,7 +124,7 @@ impl View {
     fn take(&mut self, seen: Seen) -> bool {
         let (sight, trouble) = match seen {
             Seen::Gone => (Some(Sight::Gone), None),
-            Seen::There(resource) => (Some(Sight::There(Arc::new(resource))), None),
+            Seen::There(resource) => (Some(Sight::There(resource)), None),
             Seen::Unreadable(trouble) | Seen::Trouble(trouble) => (None, Some(trouble)),
         };
         match (&trouble, &self.trouble) {

@@ -159,7 +159,7 @@ impl<B: Board> Reporter<B> {
             return;
         }
         match self.board.write(&part).await {
-            Ok(resource) => self.take(part, resource),
+            Ok(resource) => self.take(&part, resource),
             Err(error) => {
                 warn!(resource = name_of(&self.known), %error, "the last state of the worker could not be written");
             }
@@ -212,7 +212,7 @@ impl<B: Board> Reporter<B> {
                 if self.is_disputed() {
                     self.dispute.note();
                 }
-                self.take(part, resource);
+                self.take(&part, resource);
                 self.written = Instant::now();
                 self.retries = RETRIES.build();
             }
@@ -228,9 +228,9 @@ impl<B: Board> Reporter<B> {
         }
     }
 
-    fn take(&mut self, part: WasmProxyStatus, resource: WasmProxy) {
+    fn take(&mut self, part: &WasmProxyStatus, resource: WasmProxy) {
         self.known = Arc::new(resource);
-        self.said = Some(Said { part: timeless(&part), kept: self.known_part() });
+        self.said = Some(Said { part: timeless(part), kept: self.known_part() });
     }
 
     /// Nobody knows any more what the worker knew.

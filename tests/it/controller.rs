@@ -17,7 +17,7 @@ macro_rules! in_both_modes {
 }
 
 mod failures;
-mod floor;
+pub mod floor;
 mod lifecycle;
 mod nodes;
 mod pods;
