@@ -90,9 +90,9 @@ fn invalid_spec(error: &InvalidSpec) -> Finding {
         | InvalidSpec::Interval(_)
         | InvalidSpec::Allow(_)
         | InvalidSpec::ChunkSize(_)
+        | InvalidSpec::CacheSize(_)
         | InvalidSpec::Pace(_)
-        | InvalidSpec::ModuleSize(_)
-        | InvalidSpec::CacheSize(_) => ConditionType::ArtifactsPublished,
+        | InvalidSpec::ModuleSize(_) => ConditionType::ArtifactsPublished,
     };
     Finding { about, status: ConditionStatus::False, reason: Reason::InvalidSpec, message: error.to_string() }
 }

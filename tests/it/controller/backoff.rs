@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 use wasmproxy::api::{Phase, WasmProxyStatus};
 
 use super::{
-    floor::{CHUNK, Floor, ready},
+    floor::{CHUNK, Floor, Mode, ready},
     program::program,
 };
 use crate::{lab::ControlPlane, modules::module, standalone::Process};
 
 #[tokio::test]
 async fn many_that_are_broken_keep_one_that_is_not_from_nothing() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     let _controller = floor.controller();
     let broker = json!({"url": floor.broker.url(), "secretRef": {"name": "none"}});
@@ -39,7 +39,7 @@ fn lines_about(lines: &[Value], resource: &str) -> usize {
 
 #[tokio::test]
 async fn what_no_attempt_can_mend_is_said_once_and_not_tried_again() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let mut program = program(&["--log-level=debug", "--workers=in-process", "--namespace", &floor.namespace]);
     let controller = Process::run(program.env("KUBECONFIG", ControlPlane::shared().await.kubeconfig()));
@@ -63,7 +63,7 @@ async fn what_no_attempt_can_mend_is_said_once_and_not_tried_again() {
 
 #[tokio::test]
 async fn an_artifact_that_is_replaced_by_a_module_is_found_at_its_interval() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", "this is no module").await;
     let _controller = floor.controller();
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1", "interval": "10s"}]})).await;

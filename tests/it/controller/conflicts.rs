@@ -3,8 +3,16 @@
 use serde_json::{Value, json};
 use wasmproxy::api::conditions::ConditionType;
 
-use super::floor::{CHUNK, Floor, message, says};
+use super::floor::{CHUNK, Floor, Mode, message, says};
 use crate::modules::module;
+
+in_both_modes!(
+    the_younger_of_two_says_which_is_the_older_and_sends_nothing,
+    the_younger_gets_the_channel_when_the_older_is_suspended_and_loses_it_when_that_goes_on,
+    the_younger_gets_the_channel_when_the_older_goes,
+    each_gets_a_channel_when_one_of_them_moves_to_another,
+    a_channel_in_another_spelling_is_the_same,
+);
 
 /// A resource on the channel `shared`.
 fn shared(more: Value) -> Value {
@@ -20,9 +28,8 @@ async fn two(floor: &Floor) {
     floor.apply("b", shared(json!({}))).await;
 }
 
-#[tokio::test]
-async fn the_younger_of_two_says_which_is_the_older_and_sends_nothing() {
-    let floor = Floor::start().await;
+async fn the_younger_of_two_says_which_is_the_older_and_sends_nothing(mode: Mode) {
+    let floor = Floor::start(mode).await;
     let mut listener = floor.listen("shared").await;
     two(&floor).await;
     let _controller = floor.controller();
@@ -35,9 +42,8 @@ async fn the_younger_of_two_says_which_is_the_older_and_sends_nothing() {
     assert_eq!(listener.chunks().await, 3);
 }
 
-#[tokio::test]
-async fn the_younger_gets_the_channel_when_the_older_is_suspended_and_loses_it_when_that_goes_on() {
-    let floor = Floor::start().await;
+async fn the_younger_gets_the_channel_when_the_older_is_suspended_and_loses_it_when_that_goes_on(mode: Mode) {
+    let floor = Floor::start(mode).await;
     two(&floor).await;
     let controller = floor.controller();
     floor.until_ready_is("b", "False", "ChannelConflict").await;
@@ -59,9 +65,8 @@ async fn the_younger_gets_the_channel_when_the_older_is_suspended_and_loses_it_w
     assert_eq!(floor.get("b").await.metadata.resource_version, before);
 }
 
-#[tokio::test]
-async fn the_younger_gets_the_channel_when_the_older_goes() {
-    let floor = Floor::start().await;
+async fn the_younger_gets_the_channel_when_the_older_goes(mode: Mode) {
+    let floor = Floor::start(mode).await;
     two(&floor).await;
     let _controller = floor.controller();
     floor.until_ready_is("b", "False", "ChannelConflict").await;
@@ -69,9 +74,8 @@ async fn the_younger_gets_the_channel_when_the_older_goes() {
     floor.until_ready("b").await;
 }
 
-#[tokio::test]
-async fn each_gets_a_channel_when_one_of_them_moves_to_another() {
-    let floor = Floor::start().await;
+async fn each_gets_a_channel_when_one_of_them_moves_to_another(mode: Mode) {
+    let floor = Floor::start(mode).await;
     two(&floor).await;
     let _controller = floor.controller();
     floor.until_ready_is("b", "False", "ChannelConflict").await;
@@ -85,9 +89,8 @@ async fn each_gets_a_channel_when_one_of_them_moves_to_another() {
     floor.until_ready("a").await;
 }
 
-#[tokio::test]
-async fn a_channel_in_another_spelling_is_the_same() {
-    let floor = Floor::start().await;
+async fn a_channel_in_another_spelling_is_the_same(mode: Mode) {
+    let floor = Floor::start(mode).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.apply("a", shared(json!({}))).await;
     let outright = json!({"id": "b", "topicPrefix": "channels/shared/messages"});

@@ -13,7 +13,7 @@ use serde_json::json;
 use wasmproxy::api::RECONCILE_ANNOTATION;
 
 use super::{
-    floor::{CHUNK, Floor, message, ready},
+    floor::{CHUNK, Floor, Mode, message, ready},
     program::program,
 };
 use crate::{
@@ -22,6 +22,14 @@ use crate::{
     standalone::Process,
     waiting::soon,
 };
+
+in_both_modes!(
+    the_way_of_a_resource_is_told_once_and_not_again_after_a_restart,
+    what_goes_wrong_is_told_as_a_warning_with_the_message_of_its_condition,
+    what_somebody_else_holds_is_told,
+    a_tag_that_moves_and_a_request_are_told,
+    no_credential_is_in_any_condition_event_or_log,
+);
 
 /// Waits until these were told, in this order, and returns all that was told of the resource.
 pub async fn until_told(floor: &Floor, name: &str, reasons: &[&str]) -> Vec<Event> {
@@ -51,9 +59,8 @@ fn reasons(told: &[Event]) -> Vec<&str> {
     told.iter().map(|event| event.reason.as_deref().unwrap()).collect()
 }
 
-#[tokio::test]
-async fn the_way_of_a_resource_is_told_once_and_not_again_after_a_restart() {
-    let floor = Floor::start().await;
+async fn the_way_of_a_resource_is_told_once_and_not_again_after_a_restart(mode: Mode) {
+    let floor = Floor::start(mode).await;
     let digest = floor.registry.push("wasm/add:1", module(3 * CHUNK)).await.to_string();
     let _listener = floor.listen("line").await;
     let controller = floor.controller();
@@ -79,9 +86,8 @@ async fn the_way_of_a_resource_is_told_once_and_not_again_after_a_restart() {
     assert_eq!(reasons(&told)[4..], ["Suspended"], "and nothing that was told before");
 }
 
-#[tokio::test]
-async fn what_goes_wrong_is_told_as_a_warning_with_the_message_of_its_condition() {
-    let mut floor = Floor::start().await;
+async fn what_goes_wrong_is_told_as_a_warning_with_the_message_of_its_condition(mode: Mode) {
+    let mut floor = Floor::start(mode).await;
     let _controller = floor.controller();
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
     let told = until_told(&floor, "line", &["WorkerStarted", "Connected", "ArtifactNotFound"]).await;
@@ -95,9 +101,8 @@ async fn what_goes_wrong_is_told_as_a_warning_with_the_message_of_its_condition(
     until_told(&floor, "line", &["BrokerUnreachable", "SecretNotFound"]).await;
 }
 
-#[tokio::test]
-async fn what_somebody_else_holds_is_told() {
-    let floor = Floor::start().await;
+async fn what_somebody_else_holds_is_told(mode: Mode) {
+    let floor = Floor::start(mode).await;
     let _controller = floor.controller();
     for name in ["a", "b"] {
         floor.apply(name, json!({"channel": {"id": "shared"}})).await;
@@ -107,9 +112,8 @@ async fn what_somebody_else_holds_is_told() {
     until_told(&floor, "b", &["ChannelConflict", "WorkerStarted", "Ready"]).await;
 }
 
-#[tokio::test]
-async fn a_tag_that_moves_and_a_request_are_told() {
-    let floor = Floor::start().await;
+async fn a_tag_that_moves_and_a_request_are_told(mode: Mode) {
+    let floor = Floor::start(mode).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let _controller = floor.controller();
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1", "interval": "10s"}]})).await;
@@ -124,10 +128,9 @@ async fn a_tag_that_moves_and_a_request_are_told() {
 }
 
 /// Passes words off as credentials, wherever there is room for them, and has everything refused.
-#[tokio::test]
-async fn no_credential_is_in_any_condition_event_or_log() {
+async fn no_credential_is_in_any_condition_event_or_log(mode: Mode) {
     const MARK: &str = "hunter2";
-    let floor = Floor::with(BrokerConfig::default().user("worker", "another")).await;
+    let floor = Floor::with(mode, BrokerConfig::default().user("worker", "another")).await;
     let password = |name: &str| format!("{MARK}-{name}");
     floor.secret("refused", json!({"username": "worker", "password": password("broker")})).await;
     floor.secret("half", json!({"password": password("half")})).await;

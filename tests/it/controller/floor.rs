@@ -14,20 +14,31 @@ use wasmproxy::{
         WasmProxy, WasmProxyStatus,
         conditions::{ConditionType, find},
     },
-    controller::{self, Health, LeaseLost, Options, WorkerMode},
+    controller::{self, Health, LeaseLost, Options, PodOptions, WorkerMode},
     mqtt::{self, Message, MqttOptions, Publish, Qos},
     protocol::{TopicPrefix, Topics},
 };
 
 use crate::{
-    lab::{Broker, BrokerConfig, ControlPlane, Registry},
+    lab::{Broker, BrokerConfig, ControlPlane, Kubelet, Registry},
     waiting::{PATIENCE, connected, taken_in},
 };
 
 /// The bytes in a chunk: as few as the resource allows, so that small modules have several.
 pub const CHUNK: usize = 1024;
+/// What the image of workers in Pods is called: the node takes the program that was built for the tests.
+const IMAGE: &str = "wasmproxy";
 
-/// A namespace with a broker and a registry.
+/// Where the workers of a test run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In the controller's process.
+    InProcess,
+    /// In Pods, which a [`Kubelet`] runs.
+    Pods,
+}
+
+/// A namespace with a broker and a registry, and with a node where workers run in Pods.
 pub struct Floor {
     pub broker: Broker,
     /// The way to the broker, where it is not the straight one.
@@ -35,20 +46,36 @@ pub struct Floor {
     pub registry: Registry,
     pub namespace: String,
     pub client: Client,
+    kubelet: Option<Kubelet>,
 }
 
 impl Floor {
-    pub async fn start() -> Self {
-        Self::with(BrokerConfig::default()).await
+    pub async fn start(mode: Mode) -> Self {
+        Self::with(mode, BrokerConfig::default()).await
     }
 
-    pub async fn with(broker: BrokerConfig) -> Self {
-        let control_plane = async {
-            let control_plane = ControlPlane::shared().await;
-            (control_plane.client().await, control_plane.namespace("floor").await)
+    pub async fn with(mode: Mode, broker: BrokerConfig) -> Self {
+        Self::on(ControlPlane::shared().await, mode, broker).await
+    }
+
+    pub async fn on(control_plane: &ControlPlane, mode: Mode, broker: BrokerConfig) -> Self {
+        let (broker, registry, client, namespace) =
+            tokio::join!(broker.start(), Registry::start(), control_plane.client(), control_plane.namespace("floor"));
+        let kubelet = match mode {
+            Mode::InProcess => None,
+            Mode::Pods => Some(Kubelet::start(control_plane, &namespace).await),
         };
-        let (broker, registry, (client, namespace)) = tokio::join!(broker.start(), Registry::start(), control_plane);
-        Self { broker, broker_url: None, registry, namespace, client }
+        Self { broker, broker_url: None, registry, namespace, client, kubelet }
+    }
+
+    /// Where workers run.
+    pub fn mode(&self) -> Mode {
+        if self.kubelet.is_some() { Mode::Pods } else { Mode::InProcess }
+    }
+
+    /// The node, for workers in Pods.
+    pub fn kubelet(&mut self) -> &mut Kubelet {
+        self.kubelet.as_mut().unwrap()
     }
 
     /// A controller of this namespace.
@@ -63,7 +90,11 @@ impl Floor {
 
     /// What a controller of this namespace is told.
     pub fn options(&self) -> Options {
-        Options { namespaces: vec![self.namespace.clone()], ..Options::new(WorkerMode::InProcess) }
+        let workers = match self.mode() {
+            Mode::InProcess => WorkerMode::InProcess,
+            Mode::Pods => pods(IMAGE),
+        };
+        Options { namespaces: vec![self.namespace.clone()], ..Options::new(workers) }
     }
 
     /// A resource that means this broker and this registry, with these fields beside or instead.
@@ -152,6 +183,11 @@ impl Floor {
         connected(&client).await;
         Listener { client, messages: taken_in(messages), topics, marker }
     }
+}
+
+/// Workers in Pods that are made of this image.
+pub fn pods(image: &str) -> WorkerMode {
+    WorkerMode::Pods(PodOptions { image: image.to_owned(), rollout: PodOptions::ROLLOUT })
 }
 
 /// What `Ready` says: its status and its reason.

@@ -11,12 +11,20 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 use wasmproxy::api::{WasmProxy, WasmProxyStatus};
 
-use super::floor::{CHUNK, Floor, ready};
+use super::floor::{CHUNK, Floor, Mode, ready};
 use crate::{
     lab::{ControlPlane, repository},
     modules::module,
     waiting::soon,
 };
+
+in_both_modes!(
+    a_resource_that_nobody_has_looked_at_is_in_progress,
+    a_resource_is_in_progress_until_its_artifacts_are_out_and_again_after_a_change,
+    what_may_mend_itself_is_in_progress_and_what_cannot_has_failed,
+    a_resource_that_is_being_deleted_is_terminating,
+    kubectl_waits_until_the_artifacts_are_out,
+);
 
 /// What kstatus itself says of an object as the API server has it.
 async fn computed(object: &Value) -> String {
@@ -39,16 +47,14 @@ impl Floor {
     }
 }
 
-#[tokio::test]
-async fn a_resource_that_nobody_has_looked_at_is_in_progress() {
-    let floor = Floor::start().await;
+async fn a_resource_that_nobody_has_looked_at_is_in_progress(mode: Mode) {
+    let floor = Floor::start(mode).await;
     floor.apply("line", json!({})).await;
     assert_eq!(floor.kstatus("line").await, "InProgress");
 }
 
-#[tokio::test]
-async fn a_resource_is_in_progress_until_its_artifacts_are_out_and_again_after_a_change() {
-    let floor = Floor::start().await;
+async fn a_resource_is_in_progress_until_its_artifacts_are_out_and_again_after_a_change(mode: Mode) {
+    let floor = Floor::start(mode).await;
     floor.registry.push("wasm/add:1", module(2000 * CHUNK)).await;
     let controller = floor.controller();
     // A chunk a second after the first ones: it streams for as long as the test lasts.
@@ -68,9 +74,8 @@ async fn a_resource_is_in_progress_until_its_artifacts_are_out_and_again_after_a
     assert_eq!(floor.kstatus("line").await, "InProgress", "nobody has looked at that yet");
 }
 
-#[tokio::test]
-async fn what_may_mend_itself_is_in_progress_and_what_cannot_has_failed() {
-    let mut floor = Floor::start().await;
+async fn what_may_mend_itself_is_in_progress_and_what_cannot_has_failed(mode: Mode) {
+    let mut floor = Floor::start(mode).await;
     floor.registry.push("wasm/odd:1", "this is no module").await;
     let _controller = floor.controller();
     floor.apply("odd", json!({"artifacts": [{"reference": "wasm/odd:1"}]})).await;
@@ -86,9 +91,8 @@ async fn what_may_mend_itself_is_in_progress_and_what_cannot_has_failed() {
     assert_eq!(floor.kstatus("line").await, "InProgress");
 }
 
-#[tokio::test]
-async fn a_resource_that_is_being_deleted_is_terminating() {
-    let floor = Floor::start().await;
+async fn a_resource_that_is_being_deleted_is_terminating(mode: Mode) {
+    let floor = Floor::start(mode).await;
     let _controller = floor.controller();
     floor.apply("line", json!({})).await;
     floor.until_ready("line").await;
@@ -102,9 +106,8 @@ async fn a_resource_that_is_being_deleted_is_terminating() {
     await_condition(floor.resources(), "line", gone).await.unwrap();
 }
 
-#[tokio::test]
-async fn kubectl_waits_until_the_artifacts_are_out() {
-    let floor = Floor::start().await;
+async fn kubectl_waits_until_the_artifacts_are_out(mode: Mode) {
+    let floor = Floor::start(mode).await;
     let kubeconfig = ControlPlane::shared().await.kubeconfig();
     let mut kubectl = Command::new(repository().join("tests/lab/tool.sh"));
     kubectl.args(["kubectl", "wait", "--for=condition=Ready", "wp/line", "--timeout=60s", "-n", &floor.namespace]);

@@ -12,7 +12,7 @@ use serde_json::json;
 use wasmproxy::controller::{LeaseLost, Terms};
 
 use super::{
-    floor::{CHUNK, Floor},
+    floor::{CHUNK, Floor, Mode},
     program::program,
     replicas::{Replicas, client_through, kubeconfig, kubeconfig_through, obstacle, short},
 };
@@ -35,7 +35,7 @@ async fn until_held_by(floor: &Floor, holder: &str) -> LeaseSpec {
 
 #[tokio::test]
 async fn one_leads_and_the_other_is_ready_to() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let replicas = Replicas::of(&floor, Terms::DEFAULT);
     let first = replicas.start("first", floor.client.clone());
@@ -59,7 +59,7 @@ async fn one_leads_and_the_other_is_ready_to() {
 
 #[tokio::test]
 async fn a_leader_that_ends_hands_over_at_once_and_nothing_is_sent_again() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     floor.registry.push("wasm/sub:1", module(2 * CHUNK)).await;
     let mut listener = floor.listen("line").await;
@@ -96,7 +96,7 @@ async fn a_leader_that_ends_hands_over_at_once_and_nothing_is_sent_again() {
 
 #[tokio::test]
 async fn a_broker_that_hangs_does_not_keep_the_next_leader_waiting() {
-    let mut floor = Floor::start().await;
+    let mut floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let broker = FaultProxy::to(&floor.broker.host()).await;
     floor.broker_url = Some(format!("mqtt://{}", broker.host));
@@ -123,7 +123,7 @@ async fn a_broker_that_hangs_does_not_keep_the_next_leader_waiting() {
 
 #[tokio::test]
 async fn a_leader_that_cannot_renew_ends_before_another_leads() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let faults: [fn(&FaultProxy); 2] = [FaultProxy::stall_all, |obstacle| {
         obstacle.refuse(true);
@@ -160,7 +160,7 @@ async fn a_leader_that_cannot_renew_ends_before_another_leads() {
 
 #[tokio::test]
 async fn a_leader_whose_connections_break_goes_on() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let obstacle = obstacle().await;
     let replicas = Replicas::of(&floor, Terms::DEFAULT);
     let first = replicas.start("first", client_through(&obstacle).await);
@@ -181,7 +181,7 @@ async fn a_leader_whose_connections_break_goes_on() {
 
 #[tokio::test]
 async fn a_lease_that_somebody_takes_is_given_up() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let replicas = Replicas::of(&floor, short());
     let leader = replicas.start("first", floor.client.clone());
     until_held_by(&floor, "first").await;
@@ -210,7 +210,7 @@ fn replica(floor: &Floor, name: &str) -> tokio::process::Command {
 
 #[tokio::test]
 async fn a_leader_that_is_killed_is_followed_once_its_term_is_over() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let (_dir, path) = kubeconfig(|_| {}).await;
     let first = Process::run(replica(&floor, "first").env("KUBECONFIG", &path));
@@ -232,7 +232,7 @@ async fn a_leader_that_is_killed_is_followed_once_its_term_is_over() {
 
 #[tokio::test]
 async fn a_process_that_loses_its_lease_ends_with_one_and_says_why() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let obstacle = obstacle().await;
     let (_dir, path) = kubeconfig_through(&obstacle).await;
     let leader = Process::run(replica(&floor, "first").env("KUBECONFIG", &path));
@@ -247,7 +247,7 @@ async fn a_process_that_loses_its_lease_ends_with_one_and_says_why() {
 
 #[tokio::test]
 async fn a_right_that_is_missing_is_named_once() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let account = format!("system:serviceaccount:{}:nobody", floor.namespace);
     let (_dir, path) = kubeconfig(|kubeconfig| {
         for user in &mut kubeconfig.auth_infos {
@@ -279,7 +279,7 @@ async fn a_right_that_is_missing_is_named_once() {
 
 #[tokio::test]
 async fn a_lease_that_somebody_deletes_is_made_anew_by_its_holder() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let leader = Replicas::of(&floor, Terms::DEFAULT).start("first", floor.client.clone());
     until_held_by(&floor, "first").await;
     let (_dir, path) = kubeconfig(|_| {}).await;
@@ -298,7 +298,7 @@ async fn a_lease_that_somebody_deletes_is_made_anew_by_its_holder() {
 /// For those who look at the output of these tests: what is promised is three seconds.
 #[tokio::test]
 async fn a_process_that_is_told_to_end_hands_over() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let (_dir, path) = kubeconfig(|_| {}).await;
     let first = Process::run(replica(&floor, "first").env("KUBECONFIG", &path));
     first.line("this replica leads").await;

@@ -4,7 +4,7 @@ use serde_json::json;
 use wasmproxy::controller::Options;
 
 use super::{
-    floor::{CHUNK, Floor, Running},
+    floor::{CHUNK, Floor, Mode, Running},
     program::{allow, allow_in, program, service_account},
     replicas::kubeconfig,
 };
@@ -26,7 +26,7 @@ async fn until_ready_in(floor: &mut Floor, namespace: &str, name: &str) {
 
 #[tokio::test]
 async fn those_that_are_named_are_served_and_no_others() {
-    let mut floor = Floor::start().await;
+    let mut floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let control_plane = ControlPlane::shared().await;
     let (second, other) = (control_plane.namespace("second").await, control_plane.namespace("other").await);
@@ -45,7 +45,7 @@ async fn those_that_are_named_are_served_and_no_others() {
 
 #[tokio::test]
 async fn one_that_may_not_be_watched_is_named_with_what_is_missing_and_keeps_no_other_waiting() {
-    let mut floor = Floor::start().await;
+    let mut floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let rules = json!([
         {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": ["list", "watch"]},

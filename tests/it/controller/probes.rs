@@ -16,7 +16,7 @@ use wasmproxy::{
 };
 
 use super::{
-    floor::{CHUNK, Floor, Running},
+    floor::{CHUNK, Floor, Mode, Running},
     program::program,
     replicas::{client_through, config_through, kubeconfig_through, obstacle},
 };
@@ -43,7 +43,7 @@ async fn probe(port: u16, path: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn it_is_ready_once_it_knows_every_resource_and_alive_all_the_time() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let obstacle = obstacle().await;
     obstacle.stall_all();
     let (_dir, path) = kubeconfig_through(&obstacle).await;
@@ -70,7 +70,7 @@ async fn it_is_ready_once_it_knows_every_resource_and_alive_all_the_time() {
 
 #[tokio::test]
 async fn an_outage_of_the_api_server_stops_no_loop() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let obstacle = obstacle().await;
     let health = Health::with_limit(Duration::from_secs(4));
     let options = Options { watch: Duration::from_secs(1), ..floor.options() };
@@ -92,7 +92,7 @@ async fn an_outage_of_the_api_server_stops_no_loop() {
 
 #[tokio::test]
 async fn a_watch_that_falls_silent_is_found_out() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let obstacle = obstacle().await;
     let options = Options { watch: Duration::from_secs(1), ..floor.options() };
@@ -105,7 +105,7 @@ async fn a_watch_that_falls_silent_is_found_out() {
 
 #[tokio::test]
 async fn a_list_that_is_never_answered_is_asked_for_anew() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let obstacle = obstacle().await;
     let options = Options { watch: Duration::from_secs(1), ..floor.options() };
     let controller = Running::start(impatient(&obstacle).await, options);
@@ -124,7 +124,7 @@ async fn without_the_definition_of_the_resource_it_says_how_to_apply_it_and_goes
     definitions.delete(name, &DeleteParams::default()).await.unwrap();
     soon("the end of the definition", await_condition(definitions.clone(), name, is_deleted(&uid))).await.unwrap();
 
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     let controller = Running::start(client, Options { namespaces: vec![], ..floor.options() });
     let said = async {
         while !controller.health.ready().is_err_and(|why| why.contains("apply the output of `wasmproxy crd`")) {

@@ -15,7 +15,7 @@ use wasmproxy::api::{ArtifactStatus, Phase, Source};
 
 use super::{
     events::until_told,
-    floor::{CHUNK, Floor, message},
+    floor::{CHUNK, Floor, Mode, message},
 };
 use crate::{lab::ControlPlane, modules::module, standalone::Process};
 
@@ -30,7 +30,7 @@ pub fn program(arguments: &[&str]) -> Command {
 
 #[tokio::test]
 async fn it_ends_on_sigterm_and_what_devices_ask_meanwhile_is_answered_by_the_next() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.registry.push("wasm/sub:1", module(2 * CHUNK)).await;
     let mut program = program(&["--workers=in-process", "--namespace", &floor.namespace]);
@@ -112,7 +112,7 @@ pub async fn allow_in(floor: &Floor, namespace: &str, rules: serde_json::Value) 
 
 #[tokio::test]
 async fn the_rights_that_are_documented_are_enough_and_without_secrets_it_says_what_is_missing() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.secret("broker", json!({"username": "anybody", "password": "anything"})).await;
     let mut rules = json!([
@@ -136,7 +136,7 @@ async fn the_rights_that_are_documented_are_enough_and_without_secrets_it_says_w
 
 #[tokio::test]
 async fn without_the_right_to_record_events_everything_else_goes_on() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let rules = json!([
         {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": ["list", "watch"]},

@@ -14,7 +14,7 @@ use kube::{
 use serde_json::{Value, json};
 use wasmproxy::api::{Phase, WasmProxy, WasmProxyStatus};
 
-use super::floor::{CHUNK, Floor, message};
+use super::floor::{CHUNK, Floor, Mode, message};
 use crate::{lab::repository, modules::module};
 
 /// Chunks that go before the pace holds.
@@ -42,7 +42,7 @@ fn resources_in(folder: &str) -> Vec<PathBuf> {
 }
 
 async fn record_resources(folder: &Path) {
-    let mut floor = Floor::start().await;
+    let mut floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1.2", module(12 * CHUNK + 1)).await;
     floor.registry.push("wasm/sub:1", module(CHUNK)).await;
     floor.registry.push("wasm/large:1", module(2000 * CHUNK)).await;

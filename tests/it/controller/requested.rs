@@ -8,8 +8,14 @@ use kube::{
 use serde_json::json;
 use wasmproxy::api::{RECONCILE_ANNOTATION, WasmProxyStatus};
 
-use super::floor::{CHUNK, Floor, ready};
+use super::floor::{CHUNK, Floor, Mode, ready};
 use crate::modules::module;
+
+in_both_modes!(
+    a_request_streams_everything_again_once_and_the_resource_stays_ready,
+    a_request_that_was_not_handled_is_by_the_next_controller,
+    a_request_is_handled_where_nothing_is_declared,
+);
 
 async fn request(floor: &Floor, name: &str, value: &str) {
     let annotations = json!({"metadata": {"annotations": {RECONCILE_ANNOTATION: value}}});
@@ -20,9 +26,8 @@ fn is_handled(status: &WasmProxyStatus, value: &str) -> bool {
     status.last_handled_reconcile_at.as_deref() == Some(value)
 }
 
-#[tokio::test]
-async fn a_request_streams_everything_again_once_and_the_resource_stays_ready() {
-    let floor = Floor::start().await;
+async fn a_request_streams_everything_again_once_and_the_resource_stays_ready(mode: Mode) {
+    let floor = Floor::start(mode).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     floor.registry.push("wasm/sub:1", module(2 * CHUNK)).await;
     let mut listener = floor.listen("line").await;
@@ -58,9 +63,8 @@ async fn a_request_streams_everything_again_once_and_the_resource_stays_ready() 
     assert_eq!((is_handled(&status, "first"), listener.chunks().await), (true, 1));
 }
 
-#[tokio::test]
-async fn a_request_that_was_not_handled_is_by_the_next_controller() {
-    let mut floor = Floor::start().await;
+async fn a_request_that_was_not_handled_is_by_the_next_controller(mode: Mode) {
+    let mut floor = Floor::start(mode).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     let controller = floor.controller();
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
@@ -78,9 +82,8 @@ async fn a_request_that_was_not_handled_is_by_the_next_controller() {
     assert_eq!(listener.chunks().await, 3);
 }
 
-#[tokio::test]
-async fn a_request_is_handled_where_nothing_is_declared() {
-    let floor = Floor::start().await;
+async fn a_request_is_handled_where_nothing_is_declared(mode: Mode) {
+    let floor = Floor::start(mode).await;
     let _controller = floor.controller();
     floor.apply("line", json!({})).await;
     floor.until_ready("line").await;

@@ -16,7 +16,8 @@ use wasmproxy::tls::install_provider;
 
 use super::{Server, server::repository};
 
-/// A control plane without nodes: Deployments make Pods, and the Pods stay Pending.
+/// A control plane without nodes: Deployments make Pods, and the Pods stay Pending unless a
+/// [`Kubelet`](super::Kubelet) takes them.
 pub struct ControlPlane {
     server: Server,
 }
@@ -62,6 +63,11 @@ impl ControlPlane {
     /// An administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.server.fact("KUBECONFIG").into()
+    }
+
+    /// The API server's port of 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.server.port()
     }
 
     /// A client with an administrator's rights. It lives on the runtime of the test that asks.

@@ -2,6 +2,7 @@
 //!
 //! - [`ControlPlane::shared`]: etcd, kube-apiserver and kube-controller-manager with our CRD, started once for all
 //!   tests; a test asks it for a namespace of its own.
+//! - [`Kubelet`]: a stand-in for scheduler and kubelet, which runs the Pods of a namespace as processes.
 //! - [`Broker`]: mosquitto, with whatever users, TLS and settings a test is about; and those of other [`Maker`]s.
 //! - [`Registry`]: docker-registry, the same, with a helper to push modules.
 //! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
@@ -15,6 +16,7 @@
 mod broker;
 mod control_plane;
 mod fault;
+mod kubelet;
 mod odd_broker;
 mod pki;
 mod registry;
@@ -26,6 +28,7 @@ mod tool;
 pub use broker::{Broker, BrokerConfig, Maker};
 pub use control_plane::ControlPlane;
 pub use fault::{Direction, FaultProxy};
+pub use kubelet::{Container, Kubelet};
 pub use odd_broker::{Manner, OddBroker};
 pub use pki::Pki;
 pub use registry::{Registry, RegistryConfig};

@@ -31,7 +31,7 @@ use wasmproxy::{
 };
 
 use crate::{
-    controller::floor::{Floor, says},
+    controller::floor::{Floor, Mode, says},
     lab::{BrokerConfig, ControlPlane, FaultProxy},
     waiting::{PATIENCE, soon},
 };
@@ -65,7 +65,7 @@ impl Site {
     }
 
     pub async fn with(broker: BrokerConfig) -> Self {
-        let site = Self { floor: Floor::with(broker).await, secrets: tempfile::tempdir().unwrap() };
+        let site = Self { floor: Floor::with(Mode::InProcess, broker).await, secrets: tempfile::tempdir().unwrap() };
         site.allow().await;
         site
     }

@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::yard::{Yard, child, in_pods};
 use crate::{
-    controller::floor::{CHUNK, Floor, Running},
+    controller::floor::{CHUNK, Floor, Mode, Running},
     modules::module,
 };
 
 #[tokio::test]
 async fn a_worker_in_a_pod_has_ended_before_one_in_the_process_starts_and_the_other_way_round() {
-    let floor = Floor::start().await;
+    let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let yard = Yard { client: floor.client.clone(), namespace: floor.namespace.clone() };
     let controller = Running::start_in(floor.client.clone(), &floor.namespace, in_pods(super::yard::IMAGE, 1));
