@@ -5,7 +5,7 @@ use kube::{
     Api,
     api::{ListParams, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use wasmproxy::{
     api::{Phase, ProtocolVersion, Source, WasmProxy, conditions::ConditionType},
     resource::status::Author,
@@ -14,6 +14,7 @@ use wasmproxy::{
 use super::floor::{NAME, Site, artifacts};
 use crate::{
     controller::floor::{CHUNK, says},
+    lab::ControlPlane,
     modules::module,
 };
 
@@ -153,7 +154,9 @@ async fn a_worker_that_is_told_to_end_because_its_resource_is_suspended_leaves_n
     let worker = site.worker().await;
     site.declare(&[]).await;
     site.until_published().await;
-    site.apply(NAME, json!({"suspend": true})).await;
+    // In a thread of its own, while this one, and so the worker, stands still: the watch sees nothing of it before the end.
+    let (suspended, namespace) = (site.resource(NAME, json!({"suspend": true})), site.namespace.clone());
+    std::thread::spawn(move || apply_in_a_runtime_of_its_own(suspended, &namespace)).join().unwrap();
     worker.stop().await;
     site.until_says(ConditionType::BrokerConnected, "Unknown", "WorkerUnavailable").await;
 
@@ -162,6 +165,14 @@ async fn a_worker_that_is_told_to_end_because_its_resource_is_suspended_leaves_n
     let _worker = site.worker().await;
     let status = site.until_published().await;
     assert_eq!((status.artifacts, status.transfers.unwrap().chunks), (vec![], 0));
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn apply_in_a_runtime_of_its_own(resource: Value, namespace: &str) {
+    let client = ControlPlane::shared().await.client().await;
+    let resources: Api<WasmProxy> = Api::namespaced(client, namespace);
+    let parameters = PatchParams::apply("user").force();
+    resources.patch(NAME, &parameters, &Patch::Apply(resource)).await.unwrap();
 }
 
 #[tokio::test]
