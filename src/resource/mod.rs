@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - Pure: `translate` (a spec as a worker understands it), `credentials` (what its Secrets hold), `memory` (a status as a
-//!   worker's memory), `report` and `findings` (progress as the worker's part of the status).
+//!   worker's memory), `report` and `findings` (progress as the worker's part of the status), `steady` (what is over in a
+//!   moment).
 //! - Reading and writing: `reporter` (when to write), `status` (how), `api_server` (within what time).
 
 pub mod api_server;
@@ -18,6 +19,7 @@ pub mod memory;
 pub mod report;
 pub mod reporter;
 pub mod status;
+pub(crate) mod steady;
 pub mod translate;
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
     findings::without_worker,
     report::{report, worker_part},
     status::later,
+    steady::Steady,
 };
 use crate::{
     api::{WasmProxy, WasmProxyStatus, conditions::ConditionStatus},
@@ -63,6 +64,9 @@ pub enum Ending {
 pub struct Reporter<B> {
     board: B,
     progress: watch::Receiver<Progress>,
+    steady: Steady,
+    /// When to look again, though nothing changes: something may be over by then.
+    again: Option<Instant>,
     known: Arc<WasmProxy>,
     /// What was written last: never written again without need, even where the API server keeps something else.
     said: Option<WasmProxyStatus>,
@@ -81,7 +85,8 @@ impl<B: Board> Reporter<B> {
     /// A reporter of `progress`, on a resource that was last seen as `known`.
     pub fn new(board: B, progress: watch::Receiver<Progress>, known: Arc<WasmProxy>) -> Self {
         let retries = RETRIES.build();
-        Self { board, progress, known, said: None, written: Instant::now(), retries }
+        let (steady, written) = (Steady::default(), Instant::now());
+        Self { board, progress, steady, again: None, known, said: None, written, retries }
     }
 
     /// Reports until the worker is gone, or `ending` is cancelled because it soon will be. `look` wakes it to compare with
@@ -98,12 +103,13 @@ impl<B: Board> Reporter<B> {
                 ending.run_until_cancelled(self.write(part)).await;
                 continue;
             }
+            let wake = due.into_iter().chain(self.again).min();
             tokio::select! {
                 _ = self.progress.changed() => {
                     ending.run_until_cancelled(sleep(GLANCE)).await;
                 }
                 () = look.notified() => self.said = None,
-                () = sleep_until(due.unwrap_or(self.written)), if due.is_some() => {}
+                () = sleep_until(wake.unwrap_or(self.written)), if wake.is_some() => {}
                 () = ending.cancelled() => {}
             }
         }
@@ -132,7 +138,13 @@ impl<B: Board> Reporter<B> {
             self.known = later(self.known.clone(), watched);
         }
         let before = self.known.status.clone().unwrap_or_default();
-        report(&self.progress.borrow_and_update(), &before, &now())
+        let progress = self.progress.borrow_and_update();
+        let (broker, again) = self.steady.say(progress.broker.as_ref(), Instant::now());
+        self.again = again;
+        if broker == progress.broker {
+            return report(&progress, &before, &now());
+        }
+        report(&Progress { broker, ..progress.clone() }, &before, &now())
     }
 
     fn known_part(&self) -> WasmProxyStatus {
