@@ -47,7 +47,7 @@ pub struct WasmProxyStatus {
     #[schemars(length(max = 64))]
     pub published: Option<String>,
 
-    /// The receipts of all the artifacts listed here: how often a device has said that it holds a verified module.
+    /// The receipts of all the artifacts listed here: how many devices have said that they hold each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::count")]
     pub receipts: Option<u64>,
@@ -98,7 +98,8 @@ pub struct ArtifactStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunks: Option<ChunkStatus>,
 
-    /// How often a device has said that it holds the verified module.
+    /// Devices that have said that they hold the verified module, up to 1,000. A worker that starts again without its cache
+    /// counts those anew that say it again.
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub receipts: u64,

@@ -103,8 +103,9 @@ enum Ended {
 impl Legacy {
     /// What a worker that is told this finds from a former life.
     pub(super) fn of(config: &WorkerConfig) -> Self {
-        let holds = config.notes.as_deref().map(Holds::kept_in).unwrap_or_default();
-        Self { holds, ..Self::default() }
+        let notes = config.notes.as_deref();
+        let (holds, receipts) = (notes.map(Holds::kept_in), notes.map(Receipts::kept_in));
+        Self { holds: holds.unwrap_or_default(), receipts: receipts.unwrap_or_default(), ..Self::default() }
     }
 }
 

@@ -33,7 +33,8 @@ pub struct WorkerConfig {
     /// Requests that may wait at once.
     pub queue: usize,
     /// A file of this channel alone, where the worker notes what it must know when it was killed and is started again: of
-    /// which names old devices may keep parts. Without one it does not. See [`Self::keep_in`].
+    /// which names old devices may keep parts; and, beside it, which devices' receipts were counted. Without one it does not.
+    /// See [`Self::keep_in`].
     pub notes: Option<PathBuf>,
 }
 

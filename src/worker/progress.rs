@@ -104,7 +104,8 @@ pub struct ArtifactProgress {
     pub total: u32,
     /// How many different chunks the broker has acknowledged in this pass, at most `total`.
     pub published: u32,
-    /// Devices that say they hold the verified module.
+    /// Devices that say they hold the verified module. Where the worker has no [`notes`](super::WorkerConfig::notes), one that
+    /// says so again after a restart counts again.
     pub receipts: u32,
     /// What it is published to: see [`WorkerConfig::target`](super::WorkerConfig::target).
     pub target: String,

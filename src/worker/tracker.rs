@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals},
+    receipts::Count,
     wish::{PassId, Ticket},
 };
 use crate::{
@@ -245,11 +246,12 @@ impl Tracker {
         self.artifact(reference).is_some_and(|artifact| artifact.digest == Some(digest))
     }
 
-    /// One more device says that it holds the module that `reference` means.
-    pub(super) fn received(&self, reference: &Reference) {
+    /// A device says that it holds the module that `reference` means. What an earlier worker counted goes on; where it has
+    /// lost count, what is known by name is the least.
+    pub(super) fn received(&self, reference: &Reference, count: Count) {
         self.update(|progress| {
             if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string()) {
-                artifact.receipts = artifact.receipts.saturating_add(1);
+                artifact.receipts = artifact.receipts.saturating_add(u32::from(count.is_first)).max(count.devices);
                 artifact.no_subscribers = false;
             }
         });
