@@ -104,8 +104,8 @@ pub struct ArtifactStatus {
     #[schemars(schema_with = "schema::count")]
     pub receipts: u64,
 
-    /// A hash of what the module was published to: broker, topics and chunk size. A module that has been published to
-    /// the same target is not sent again.
+    /// A hash of what the module was published to, and as what: broker, topics, chunk size, and the reference as it is
+    /// written. A module that has been published to the same target is not sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub target: Option<String>,

@@ -87,11 +87,12 @@ impl WorkerConfig {
         self.registry.cache = Some(cache.clone());
     }
 
-    /// What an artifact is published *to*: equal where broker, topics and chunk size are, so that what was
-    /// published there once need not be again.
-    pub fn target(&self, plain: bool) -> String {
-        let dialects = if plain { "full plain" } else { "full" };
-        let target = format!("{}\n{}\n{dialects}\n{}", self.broker.url, self.prefix, self.chunk_size.get());
+    /// What an artifact is published *to*: equal where broker, topics and chunk size are, and what devices know it by, so that what
+    /// was published there once need not be again.
+    pub fn target(&self, artifact: &Artifact) -> String {
+        let Artifact { app_name, plain, .. } = artifact;
+        let dialects = if *plain { "full plain" } else { "full" };
+        let target = format!("{}\n{}\n{dialects}\n{}\n{app_name}", self.broker.url, self.prefix, self.chunk_size.get());
         let mut hex = Digest::of(target.as_bytes()).hex();
         hex.truncate(32);
         hex

@@ -1,5 +1,7 @@
 //! How far a worker is: what it reports, and what it remembers when it starts again.
 
+mod declare;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::SystemTime,

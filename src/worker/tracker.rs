@@ -36,7 +36,8 @@ impl Tracker {
     pub(super) fn new(mut memory: Progress) -> Self {
         memory.forget_unserved();
         for artifact in memory.artifacts.values_mut().filter(|artifact| !artifact.phase.is_at_rest()) {
-            artifact.phase = Phase::Pending;
+            // What was only being sent again is none the less published.
+            artifact.phase = if artifact.completed.is_some() { Phase::Published } else { Phase::Pending };
         }
         Self { progress: Arc::new(watch::Sender::new(memory)), shown: Arc::default() }
     }

@@ -85,11 +85,7 @@ impl Channel {
         let target = self.target(&ticket.wish);
         let known = self.link.tracker.artifact(&ticket.wish.reference);
         !self.schedule.is_asked(ticket.id)
-            && known.is_some_and(|artifact| {
-                artifact.completed.is_some()
-                    && artifact.digest == Some(plan.module.digest)
-                    && target.is_some_and(|target| artifact.target == target)
-            })
+            && known.zip(target).is_some_and(|(known, target)| known.is_published(plan.module.digest, &target))
     }
 
     fn unchanged(&mut self, ticket: &Ticket) {
