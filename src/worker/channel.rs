@@ -292,7 +292,11 @@ impl Channel {
         let Plan { module, head } = &*active.plan;
         self.link.tracker.streaming(&active.ticket, head, self.target(&active.ticket.wish).as_deref());
         let (reference, digest, bytes, chunks) = (&module.reference, module.digest, module.size, head.layout.total());
-        tracing::info!(%reference, %digest, bytes, chunks, "streaming");
+        if self.link.tracker.artifact(reference).is_some_and(|artifact| artifact.failure.is_some()) {
+            tracing::debug!(%reference, %digest, bytes, chunks, "trying again to stream what has failed");
+        } else {
+            tracing::info!(%reference, %digest, bytes, chunks, "streaming");
+        }
         let pass = Pass { link: self.link.clone(), active: active.clone(), pace: Pace::new(self.config.pace) };
         let task = async {
             let began = Instant::now();

@@ -121,7 +121,8 @@ impl Tracker {
         });
     }
 
-    /// The chunks of a pass are on their way; `target` where it says all that was declared.
+    /// The chunks of a pass are on their way; `target` where it says all that was declared. Why the same did not work before is
+    /// said until the first of them gets through: else each attempt would unsettle whoever watches.
     pub(super) fn streaming(&self, pass: &Ticket, head: &ChunkHead, target: Option<&str>) {
         let reference = &pass.wish.reference;
         {
@@ -134,7 +135,7 @@ impl Tracker {
         }
         self.artifact_mut(reference, &head.app_name, |artifact| {
             if artifact.digest != Some(head.digest) {
-                (artifact.completed, artifact.receipts) = (None, 0);
+                (artifact.completed, artifact.receipts, artifact.failure) = (None, 0, None);
             }
             if let Some(target) = target
                 && artifact.target != target
@@ -148,7 +149,6 @@ impl Tracker {
             artifact.total = head.layout.total();
             artifact.published = 0;
             artifact.started = Some(SystemTime::now());
-            artifact.failure = None;
             artifact.no_subscribers = false;
         });
         self.update(Progress::forget_old_requests);
@@ -202,7 +202,7 @@ impl Tracker {
             if !speaks {
                 return;
             }
-            artifact.phase = Phase::Published;
+            (artifact.phase, artifact.failure) = (Phase::Published, None);
             if let Some(target) = target {
                 target.clone_into(&mut artifact.target);
             }
