@@ -68,6 +68,7 @@ pub(super) struct Channel {
     link: Link,
     messages: mpsc::Receiver<Message>,
     connection: watch::Receiver<ConnectionState>,
+    refusals: watch::Receiver<Option<RegistryError>>,
     schedule: Schedule,
     declared: Declared,
     pulls: Pulls,
@@ -118,7 +119,7 @@ impl Channel {
         let topics = Topics::new(&config.prefix);
         let registry = Registry::new(config.registry.clone())?;
         let (mqtt, messages) = mqtt::connect(mqtt_options(&config, &topics))?;
-        let connection = mqtt.state();
+        let (connection, refusals) = (mqtt.state(), registry.refusals());
         let Legacy { wishes, holds, receipts, known } = std::mem::take(legacy);
         let link = Link {
             mqtt,
@@ -137,6 +138,7 @@ impl Channel {
             link,
             messages,
             connection,
+            refusals,
             schedule: Schedule::with_holds(holds),
             declared: Declared::default(),
             pulls: Pulls::default(),
@@ -155,16 +157,24 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Whether `config` can be taken up without another connection.
+    /// Whether `config` is about this channel.
     pub(super) fn fits(&self, config: &WorkerConfig) -> bool {
-        self.config.same_connections(config)
+        self.config.is_same_channel(config)
     }
 
-    /// Takes up another configuration; passes that the change does not touch go on.
-    pub(super) fn reconfigure(&mut self, config: WorkerConfig) {
+    /// Takes up another configuration; passes that the change does not touch go on. Whoever it makes of us is who we are to
+    /// the broker and the registry from now on.
+    ///
+    /// # Errors
+    /// Where that cannot come of the configuration; this channel has to be closed then.
+    pub(super) fn reconfigure(&mut self, config: WorkerConfig) -> Result<(), OpenError> {
+        let WorkerConfig { broker, registry, .. } = &config;
+        self.link.registry.renew(registry.credentials.clone(), registry.tls.clone())?;
+        self.link.mqtt.renew(broker.credentials.clone(), broker.tls.clone())?;
         self.config = config;
         self.declare();
         self.begin();
+        Ok(())
     }
 
     /// Does whatever comes next. Cancel-safe: what has arrived is dealt with at once.
@@ -184,6 +194,7 @@ impl Channel {
             Some(message) = self.messages.recv() => self.heard(&message),
             Some(ended) = self.tasks.join_next_with_id() => drop(self.ended(ended)),
             Ok(()) = self.connection.changed() => self.connection_changed(),
+            Ok(()) = self.refusals.changed() => self.refused_midway(),
             () = wake => {}
         }
         self.begin();
@@ -223,6 +234,12 @@ impl Channel {
     fn connection_changed(&mut self) {
         let state = self.connection.borrow_and_update().clone();
         self.link.tracker.update(|progress| progress.broker = Some(state));
+    }
+
+    /// A transfer under way waits for other credentials, or goes on with them.
+    fn refused_midway(&mut self) {
+        let refusal = self.refusals.borrow_and_update().clone();
+        self.link.tracker.registry(refusal.as_ref());
     }
 
     /// Takes up what is declared, and what is not any more.

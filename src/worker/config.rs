@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use super::allow::AllowList;
 use crate::{
     digest::Digest,
-    mqtt::{BrokerUrl, Credentials, Qos, VersionPreference},
+    mqtt::{self, BrokerUrl, Qos, VersionPreference},
     protocol::{ChunkSize, Format, TopicPrefix},
-    registry::{Cache, Reference, RegistryOptions},
+    registry::{Cache, Credentials, Reference, RegistryOptions},
     tls::TlsOptions,
 };
 
@@ -46,7 +46,7 @@ pub struct BrokerConfig {
     /// Who we are to it: stable over restarts, so that the session is found again.
     pub client_id: String,
     /// User name and password.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<mqtt::Credentials>,
     /// What its certificate must be, and ours.
     pub tls: TlsOptions,
     /// The protocol's version.
@@ -98,12 +98,24 @@ impl WorkerConfig {
         hex
     }
 
-    /// Whether `other` needs the same connections, so that passes under way may go on.
-    pub(super) fn same_connections(&self, other: &Self) -> bool {
-        self.broker == other.broker
-            && self.registry == other.registry
+    /// Whether `other` is about the same channel, so that passes under way may go on: it is taken up in place, though perhaps
+    /// as somebody else to the broker or the registry.
+    pub(super) fn is_same_channel(&self, other: &Self) -> bool {
+        self.broker.anonymous() == other.broker.anonymous()
+            && anonymous(&self.registry) == anonymous(&other.registry)
             && self.prefix == other.prefix
             && self.chunk_size == other.chunk_size
             && self.requests.is_some() == other.requests.is_some()
     }
+}
+
+impl BrokerConfig {
+    /// The same without what says who we are, and whom we trust.
+    fn anonymous(&self) -> Self {
+        Self { credentials: None, tls: TlsOptions::default(), ..self.clone() }
+    }
+}
+
+fn anonymous(registry: &RegistryOptions) -> RegistryOptions {
+    RegistryOptions { credentials: Credentials::Anonymous, tls: TlsOptions::default(), ..registry.clone() }
 }

@@ -5,7 +5,7 @@
 //!
 //! Inside, from the outside in:
 //!
-//! - `supervisor`: opens the channel, and opens it anew when another connection is needed;
+//! - `supervisor`: opens the channel, and opens it anew when another one is needed;
 //! - `channel`: the one task that decides: hears requests, begins passes, says why not;
 //! - `wish`, `schedule`, `holds`, `declared`, `pull`: what goes next, pure but for the clock;
 //! - `look`: what a reference means, and how that is cut (`cut`);
@@ -76,7 +76,8 @@ impl Worker {
         Self { config, progress, stop, task }
     }
 
-    /// Tells the worker to do something else. Passes that the change does not touch go on.
+    /// Tells the worker to do something else. Passes that the change does not touch go on; so do all where only credentials or
+    /// certificates are others.
     pub fn reconfigure(&self, config: WorkerConfig) {
         self.config.send_if_modified(|current| {
             let changed = *current != config;

@@ -15,4 +15,6 @@ mod moved;
 mod packets;
 mod refusals;
 mod requested;
+mod rotation;
+mod steady;
 mod stopping;
