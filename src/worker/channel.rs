@@ -50,6 +50,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long chunks under way may take to be acknowledged when the channel ends.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// How long the broker may take to hear that we go, and how long where it shall forget the session, too.
+const FAREWELL: Duration = Duration::from_millis(1500);
+const DISCARD: Duration = Duration::from_secs(3);
+
 /// What a chunk takes on the wire besides its data, at most: names, digest and numbers, escaped.
 const ENVELOPE: usize = 8 * 1024;
 
@@ -222,7 +226,8 @@ impl Channel {
         }
         let (waiting, holds) = self.schedule.close();
         wishes.extend(waiting);
-        self.link.mqtt.disconnect(end, Duration::from_millis(1500)).await;
+        let farewell = if end == SessionEnd::Discard { DISCARD } else { FAREWELL };
+        self.link.mqtt.disconnect(end, farewell).await;
         self.link.known.end_surveys();
         Legacy { wishes, holds, receipts: self.receipts, known: self.link.known }
     }

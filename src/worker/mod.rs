@@ -91,8 +91,8 @@ impl Worker {
         self.progress.clone()
     }
 
-    /// Finishes the chunks in flight, ends or keeps the MQTT session, and ends, within 5 s, or 10 s where another configuration
-    /// is being taken up just then.
+    /// Finishes the chunks in flight, ends or keeps the MQTT session, and ends: within 10 s, whatever it is doing and whoever does
+    /// not answer; within 5 s where the session is kept and no other channel is being opened just then.
     pub async fn stop(self, end: SessionEnd) {
         let _ = self.stop.send(end);
         if let Err(error) = self.task.await {

@@ -17,4 +17,5 @@ mod refusals;
 mod requested;
 mod rotation;
 mod steady;
+mod stopped;
 mod stopping;
