@@ -48,7 +48,7 @@ pub struct WasmProxyStatus {
     #[schemars(length(max = 64))]
     pub published: Option<String>,
 
-    /// The receipts of all the artifacts listed here: how often a device has said that it holds a verified module.
+    /// The receipts of all the artifacts listed here: how many devices have said that they hold each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::count")]
     pub receipts: Option<u64>,
@@ -99,13 +99,14 @@ pub struct ArtifactStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunks: Option<ChunkStatus>,
 
-    /// How often a device has said that it holds the verified module.
+    /// Devices that have said that they hold the verified module, up to 1,000. A worker that starts again without its cache
+    /// counts those anew that say it again.
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub receipts: u64,
 
-    /// A hash of what the module was published to: broker, topics and chunk size. A module that has been published to
-    /// the same target is not sent again.
+    /// A hash of what the module was published to, and as what: broker, topics, chunk size, and the reference as it is
+    /// written. A module that has been published to the same target is not sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub target: Option<String>,

@@ -13,11 +13,12 @@ use super::{
     error::{ConfigError, PublishError},
     link::Unacknowledged,
     message::{Ack, Message, Publish},
-    options::MqttOptions,
+    options::{Credentials, MqttOptions, Settled},
     shared::{Gate, Shared, Ticket, Way},
     state::ConnectionState,
     suspects::CONTROL,
 };
+use crate::tls::TlsOptions;
 
 /// Messages that wait for the application before the connection waits too.
 const MESSAGES: usize = 16;
@@ -44,6 +45,7 @@ pub(super) struct Stop {
 pub struct Client {
     shared: Arc<Shared>,
     stop: Arc<watch::Sender<Option<Stop>>>,
+    settled: Arc<watch::Sender<Settled>>,
     max_packet_size: usize,
 }
 
@@ -62,8 +64,9 @@ pub fn connect(options: MqttOptions) -> Result<(Client, mpsc::Receiver<Message>)
     let (messages, receiver) = mpsc::channel(MESSAGES);
     let (stop, stopped) = watch::channel(None);
     let max_packet_size = settled.options.max_packet_size;
-    tokio::spawn(Connection::new(settled, shared.clone(), messages, stopped).run().in_current_span());
-    Ok((Client { shared, stop: Arc::new(stop), max_packet_size }, receiver))
+    let (settled, renewed) = watch::channel(settled);
+    tokio::spawn(Connection::new(renewed, shared.clone(), messages, stopped).run().in_current_span());
+    Ok((Client { shared, stop: Arc::new(stop), settled: Arc::new(settled), max_packet_size }, receiver))
 }
 
 impl Client {
@@ -133,6 +136,24 @@ impl Client {
     /// Where the connection stands, now and later.
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.state.subscribe()
+    }
+
+    /// Connects anew as somebody else, or trusting somebody else, to the same session: waits, though not for long, for the
+    /// acknowledgement of what is in flight, ends the connection that stands, and sends again on the next what was not
+    /// acknowledged. Messages for the subscriptions wait at the broker meanwhile. Whatever kept the last credentials from
+    /// being accepted counts for nothing: the new ones are tried at once.
+    ///
+    /// Nothing happens where they are the same. Called again before that is done, the last word holds.
+    ///
+    /// # Errors
+    /// Where no connection can ever come of them; then everything stays as it is.
+    pub fn renew(&self, credentials: Option<Credentials>, tls: TlsOptions) -> Result<(), ConfigError> {
+        let options = MqttOptions { credentials, tls, ..self.settled.borrow().options.clone() };
+        if options == self.settled.borrow().options {
+            return Ok(());
+        }
+        self.settled.send_replace(options.settle()?);
+        Ok(())
     }
 
     /// Ends the connection: waits for the acknowledgement of what is in flight, says DISCONNECT, and returns when all is

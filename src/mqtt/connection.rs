@@ -1,19 +1,28 @@
-//! From one connection to the next: the version to speak, the pause before, and the end.
+//! From one connection to the next: the version to speak, and the pause before.
+//!
+//! - `renewal`: coming back with other credentials; `ending`: the end.
 
-use std::{sync::Arc, time::Duration};
+mod ending;
+mod renewal;
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep},
 };
 use tracing::{Instrument as _, debug, info, warn};
 
+use self::{
+    ending::{connect_and_leave, ordered},
+    renewal::renewed,
+};
 use super::{
-    client::{SessionEnd, Stop},
+    client::Stop,
     drive::{Course, Driver},
     fault::Fault,
-    link::{Beginning, Link, LinkEvent, Outlet},
+    link::{Beginning, Link},
     message::Message,
     options::{MqttOptions, Session, Settled},
     shared::{Gate, Shared},
@@ -37,13 +46,6 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_
 /// over, cut at the same packet again) goes on doubling.
 const STABLE: Duration = Duration::from_secs(30);
 
-/// How long DISCONNECT may take once nothing is in flight. After acknowledgements out of order, as reconnects bring them, the
-/// library waits for one that will never come before it says DISCONNECT; then the connection is closed without.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// How long we wait for acknowledgements where nobody is left who could say.
-const FAREWELL: Duration = Duration::from_secs(5);
-
 /// The task that keeps a connection up.
 ///
 /// It never touches a link that is being driven: that one is in a task of its own, which ends when its connection does. So
@@ -54,53 +56,97 @@ pub(super) struct Connection {
     shared: Arc<Shared>,
     messages: mpsc::Sender<Message>,
     stop: watch::Receiver<Option<Stop>>,
+    renewed: watch::Receiver<Settled>,
     choice: VersionChoice,
     backoff: Backoff,
     /// What outlived the last connection.
     link: Option<Link>,
     /// What ends the broker's session before the next connection, where it holds a message that we cannot take.
     cleaner: Option<Link>,
+    /// A broker was there, and let us in.
+    reached: bool,
+    /// What people were told last that the broker hangs up on.
+    accused: Option<Judgement>,
+    /// The connection was lost while it was tried out what the broker hangs up on, which is nothing to tell people.
+    on_trial: bool,
 }
 
 type Driving = JoinHandle<(Link, Course)>;
 
 impl Connection {
     pub fn new(
-        settled: Settled,
+        mut renewed: watch::Receiver<Settled>,
         shared: Arc<Shared>,
         messages: mpsc::Sender<Message>,
         stop: watch::Receiver<Option<Stop>>,
     ) -> Self {
+        let settled = renewed.borrow_and_update().clone();
         let choice = VersionChoice::new(settled.options.version);
         let options = Arc::new(settled.options.clone());
-        Self { settled, options, shared, messages, stop, choice, backoff: PAUSES, link: None, cleaner: None }
+        Self {
+            settled,
+            options,
+            shared,
+            messages,
+            stop,
+            renewed,
+            choice,
+            backoff: PAUSES,
+            link: None,
+            cleaner: None,
+            reached: false,
+            accused: None,
+            on_trial: false,
+        }
     }
 
     pub async fn run(mut self) {
-        loop {
-            let link = self.take_link();
-            let outlet = link.outlet();
-            let mut driving = self.drive(link);
-            let pause = tokio::select! {
-                ended = &mut driving => match ended {
-                    Ok((link, course)) => self.learn(link, &course),
-                    Err(panic) => self.recover(&panic.to_string()),
-                },
-                stop = ordered(&mut self.stop) => {
-                    self.end(stop, driving, &outlet).await;
-                    break;
-                }
-            };
-            let cleaner = self.cleaner.take();
-            tokio::select! {
-                () = prepare(pause, cleaner, &self.options) => {}
-                stop = ordered(&mut self.stop) => {
-                    self.discard_where_ordered(stop, None).await;
-                    break;
-                }
+        while let ControlFlow::Continue(pause) = self.connect().await {
+            if self.rest(pause).await.is_break() {
+                break;
             }
         }
-        info!(broker = %self.options.url, "closed the connection");
+        if self.reached {
+            info!(broker = %self.options.url, "closed the connection");
+        }
+    }
+
+    /// One connection; says how long to wait before the next.
+    async fn connect(&mut self) -> ControlFlow<(), Duration> {
+        let link = self.take_link();
+        let (outlet, interrupt) = (link.outlet(), link.interrupt());
+        let mut driving = self.drive(link);
+        tokio::select! {
+            ended = &mut driving => ControlFlow::Continue(match ended {
+                Ok((link, course)) => self.learn(link, &course),
+                Err(panic) => self.recover(&panic.to_string()),
+            }),
+            () = renewed(&mut self.renewed) => {
+                let mut stop = self.stop.clone();
+                tokio::select! {
+                    ended = self.part(&mut driving, &interrupt) => {
+                        self.come_back(ended);
+                        ControlFlow::Continue(Duration::ZERO)
+                    }
+                    stop = ordered(&mut stop) => self.end(stop, driving, &outlet).await,
+                }
+            }
+            stop = ordered(&mut self.stop) => self.end(stop, driving, &outlet).await,
+        }
+    }
+
+    /// The time between two connections, which ends at once where the next is to be made with other credentials.
+    async fn rest(&mut self, pause: Duration) -> ControlFlow<()> {
+        let cleaner = self.cleaner.take();
+        tokio::select! {
+            () = prepare(pause, cleaner, &self.options) => {}
+            () = renewed(&mut self.renewed) => self.renew(),
+            stop = ordered(&mut self.stop) => {
+                self.discard_where_ordered(stop, None).await;
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// The link for the next connection: the last one, if it speaks the version wanted and holds nothing that nobody waits
@@ -109,7 +155,10 @@ impl Connection {
         let version = self.choice.next();
         let abandoned = self.shared.take_abandoned();
         match self.link.take() {
-            Some(link) if link.version() == version && !abandoned => link,
+            Some(link) if link.version() == version && !abandoned => {
+                link.interrupt().arm();
+                link
+            }
             _ => Link::new(version, &self.settled, Beginning::Configured),
         }
     }
@@ -121,13 +170,26 @@ impl Connection {
             options: self.options.clone(),
             shared: self.shared.clone(),
             messages: self.messages.clone(),
+            on_trial: self.on_trial,
         };
         tokio::spawn(driver.run().in_current_span())
     }
 
     /// Draws the lessons of a connection that ended, and says how long to wait.
     fn learn(&mut self, link: Link, course: &Course) -> Duration {
+        let judgement = self.take_back(link, course);
+        self.on_trial = judgement != Judgement::Innocent;
+        if self.convicts(judgement) {
+            // What broke the connections is out of the way.
+            self.backoff.reset();
+        }
+        self.pause(&course.fault, course.stood)
+    }
+
+    /// Takes back what is left of a connection; says who may be to blame for its end.
+    fn take_back(&mut self, link: Link, course: &Course) -> Judgement {
         self.shared.turn_gate(Gate::Shut);
+        self.reached |= course.stood.is_some();
         self.choice.learn(if course.stood.is_some() { Verdict::Spoken } else { course.fault.verdict() });
         let blamed = course.exposed && course.fault.may_be_an_answer();
         let speaks = link.version() == Version::V5 && !matches!(course.fault, Fault::Forbidden(_));
@@ -140,31 +202,31 @@ impl Connection {
         if matches!(course.fault, Fault::Oversized(_)) && keeps_messages {
             self.cleaner = Some(Link::new(self.choice.next(), &self.settled, Beginning::Clean));
         }
-        if self.convicts(&judgement) {
-            // What broke the connections is out of the way.
-            self.backoff.reset();
-        }
-        self.pause(&course.fault, course.stood)
+        judgement
     }
 
-    /// Whether somebody was convicted, which is said to people.
-    fn convicts(&self, judgement: &Judgement) -> bool {
+    /// Whether somebody was convicted, which is said to people, though not again each time that it is tried anew.
+    fn convicts(&mut self, judgement: Judgement) -> bool {
         let broker = &self.options.url;
-        match judgement {
+        let news = self.accused.as_ref() != Some(&judgement);
+        match &judgement {
             Judgement::Innocent | Judgement::Doubt => return false,
-            Judgement::TooLarge(size) => {
+            Judgement::TooLarge(size) if news => {
                 warn!(%broker, size, "the broker closes the connection at messages of so many bytes: none is sent for a while");
             }
-            Judgement::Denied(topic) => {
+            Judgement::Denied(topic) if news => {
                 warn!(%broker, topic, "the broker closes the connection at messages to this topic: none is sent for a while");
             }
+            Judgement::TooLarge(_) | Judgement::Denied(_) => debug!(%broker, ?judgement, "the same again"),
         }
+        self.accused = Some(judgement);
         true
     }
 
     /// The library has panicked: what it held is lost, and sent again.
     fn recover(&mut self, panic: &str) -> Duration {
         self.shared.turn_gate(Gate::Shut);
+        self.on_trial = false;
         self.pause(&Fault::Unusable(panic.to_owned()), None)
     }
 
@@ -180,7 +242,7 @@ impl Connection {
         let failure = fault.describe(&self.options);
         let broker = &self.options.url;
         // One line tells people what is wrong; further attempts that end the same way tell nothing new.
-        if self.shared.state.borrow().fails_by(failure.kind) && !oversized {
+        if self.on_trial || (self.shared.state.borrow().fails_by(failure.kind) && !oversized) {
             debug!(%broker, kind = ?failure.kind, ?pause, "{}", failure.message);
         } else {
             warn!(%broker, kind = ?failure.kind, ?pause, "{}", failure.message);
@@ -189,52 +251,6 @@ impl Connection {
             .state
             .send_replace(ConnectionState::Connecting { failure: Some(failure), attempts: self.backoff.failures() });
         pause
-    }
-
-    /// Ends a connection that stands or is coming about.
-    async fn end(&mut self, stop: Stop, mut driving: Driving, outlet: &Outlet) {
-        let connected = matches!(*self.shared.gate.borrow(), Gate::Open(_));
-        // Publishes that wait for the gate give up, and with it their permits; when all permits are back, nothing is in
-        // flight.
-        self.shared.turn_gate(Gate::Closed);
-        let said = if connected {
-            timeout_at(stop.deadline, self.say_goodbye(&mut driving, outlet, stop)).await.unwrap_or_default()
-        } else {
-            None
-        };
-        driving.abort();
-        self.discard_where_ordered(stop, said).await;
-    }
-
-    /// Waits for what is in flight, then for DISCONNECT; says in which version it was said.
-    async fn say_goodbye(&self, driving: &mut Driving, outlet: &Outlet, stop: Stop) -> Option<Version> {
-        let ended = tokio::select! {
-            ended = &mut *driving => ended,
-            _ = self.shared.window.acquire_many(self.shared.window_size) => {
-                let left = stop.deadline.duration_since(Instant::now());
-                outlet.disconnect(stop.end == SessionEnd::Discard, left.min(LAST_WORDS));
-                driving.await
-            }
-        };
-        let (link, course) = ended.ok()?;
-        (course.fault == Fault::Finished).then(|| link.version())
-    }
-
-    /// Ends the session at the broker, where that is ordered. `said` is the version in which DISCONNECT was said.
-    ///
-    /// On MQTT 5 DISCONNECT ends the session, too. But nobody answers to it, and a broker may look at a new connection before
-    /// it looks at the last words on the old one; the answer to a clean CONNECT says that the session is no more.
-    async fn discard_where_ordered(&mut self, stop: Stop, said: Option<Version>) {
-        if stop.end == SessionEnd::Keep || self.options.session == Session::Clean {
-            return;
-        }
-        // What lives in the old link would be sent on a connection that must not send anything.
-        self.link = None;
-        let mut link = Link::new(said.unwrap_or(self.choice.next()), &self.settled, Beginning::Clean);
-        let ended = timeout_at(stop.deadline, connect_and_leave(&mut link)).await;
-        if ended != Ok(Fault::Finished) && said != Some(Version::V5) {
-            warn!(broker = %self.options.url, "could not end the session: the broker keeps it");
-        }
     }
 }
 
@@ -259,35 +275,33 @@ async fn prepare(pause: Duration, cleaner: Option<Link>, options: &MqttOptions) 
     }
 }
 
-/// Connects and disconnects, which on a clean session leaves nothing behind. Says how it ended:
-/// [`Finished`](Fault::Finished) is as it should be.
-async fn connect_and_leave(link: &mut Link) -> Fault {
-    loop {
-        match link.next().await {
-            Ok(LinkEvent::Connected { .. }) => link.outlet().disconnect(true, FAREWELL),
-            Ok(_) => {}
-            Err(fault) => return fault,
-        }
-    }
-}
-
-/// Waits for the order to end. That nobody is left who could give it is one too.
-async fn ordered(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    match stop.wait_for(Option::is_some).await.as_deref() {
-        Ok(Some(stop)) => *stop,
-        _ => Stop { end: SessionEnd::Keep, deadline: Instant::now() + FAREWELL },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn settled() -> Settled {
+        MqttOptions::new("mqtt://localhost".parse().unwrap(), "client").settle().unwrap()
+    }
+
     fn connection() -> Connection {
-        let settled = MqttOptions::new("mqtt://localhost".parse().unwrap(), "client").settle().unwrap();
         let (messages, _) = mpsc::channel(1);
         let (_, stopped) = watch::channel(None);
-        Connection::new(settled, Arc::new(Shared::new(1)), messages, stopped)
+        let (_, renewed) = watch::channel(settled());
+        Connection::new(renewed, Arc::new(Shared::new(1)), messages, stopped)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_credentials_are_tried_at_once_however_often_the_last_were_refused() {
+        let (_stop, stopped) = watch::channel(None);
+        let (renewals, renewed) = watch::channel(settled());
+        let mut connection = connection();
+        (connection.stop, connection.renewed) = (stopped, renewed);
+        let refused = Fault::Unauthorized("bad user name or password".to_owned());
+        let pause = (0..20).map(|_| connection.pause(&refused, None)).last().unwrap();
+        let began = Instant::now();
+        let _ = tokio::join!(connection.rest(pause), async { renewals.send_replace(settled()) });
+        assert_eq!(began.elapsed(), Duration::ZERO, "and not after {pause:?}");
+        assert!(connection.pause(&refused, None) < Duration::from_secs(1), "what was before does not count");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::Instant};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     fault::Fault,
@@ -76,6 +76,8 @@ pub(super) struct Driver {
     pub options: Arc<MqttOptions>,
     pub shared: Arc<Shared>,
     pub messages: mpsc::Sender<Message>,
+    /// The last connection was lost while it was tried out what the broker hangs up on: that we are back is no news.
+    pub on_trial: bool,
 }
 
 impl Driver {
@@ -149,7 +151,11 @@ impl Driver {
         let way = Way { outlet: self.link.outlet(), max_packet_size: self.options.max_packet_size.min(announced_size) };
         self.shared.turn_gate(Gate::Open(way));
         let version = self.link.version();
-        info!(broker = %self.options.url, protocol = %version, "connected");
+        if self.on_trial {
+            debug!(broker = %self.options.url, protocol = %version, "connected again");
+        } else {
+            info!(broker = %self.options.url, protocol = %version, "connected");
+        }
         self.shared.change(ConnectionState::Connected {
             version,
             since: SystemTime::now(),
@@ -192,6 +198,7 @@ mod tests {
             options: Arc::new(settled.options.clone()),
             shared: shared.clone(),
             messages: mpsc::channel(1).0,
+            on_trial: false,
         };
         driver.run().await.1
     }

@@ -66,6 +66,8 @@ pub(super) enum Fault {
     Unusable(String),
     /// Ended by our own DISCONNECT.
     Finished,
+    /// Ended by ourselves, to come back as somebody else.
+    Interrupted,
 }
 
 impl Fault {
@@ -184,7 +186,7 @@ impl Fault {
                 ),
             ),
             Self::Unusable(error) => (FailureKind::Lost, format!("the connection to {broker} was given up: {error}")),
-            Self::Finished => (FailureKind::Lost, format!("the connection to {broker} was closed")),
+            Self::Finished | Self::Interrupted => (FailureKind::Lost, format!("the connection to {broker} was closed")),
         };
         ConnectFailure { kind, message }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{
     error::PublishError,
     fault::Fault,
+    interrupt::Interrupt,
     message::{Ack, Message, Publish, Qos},
     options::Settled,
     v4, v5,
@@ -76,6 +77,22 @@ impl Link {
         match self {
             Self::V311(link) => Outlet::V311(link.outlet()),
             Self::V5(link) => Outlet::V5(link.outlet()),
+        }
+    }
+
+    /// What ends its connection, from any task, in such a way that the link goes on with the next one.
+    pub fn interrupt(&self) -> Interrupt {
+        match self {
+            Self::V311(link) => link.interrupt().clone(),
+            Self::V5(link) => link.interrupt().clone(),
+        }
+    }
+
+    /// Takes other credentials and certificates for the connections to come.
+    pub fn renew(&mut self, settled: &Settled) {
+        match self {
+            Self::V311(link) => link.renew(settled),
+            Self::V5(link) => link.renew(settled),
         }
     }
 

@@ -20,7 +20,8 @@
 //! - `link`, `v4`, `v5`: one type for the two event loops of rumqttc.
 //! - `delivered`: what arrived at QoS 2 and must not arrive again.
 //! - `suspects`: what the broker may be hanging up on.
-//! - `fault`: why a link ended, and what it means. `socket`: a TCP stream that notices a dead peer.
+//! - `fault`: why a link ended, and what it means. `socket`: a TCP stream that notices a dead peer; `interrupt`: and that can
+//!   be ended from outside.
 //!
 //! # Who sends again
 //!
@@ -43,6 +44,12 @@
 //! connection; a persistent session would bring it back on the next one, for ever. So that session is ended with a clean
 //! connection of its own, and the next one begins anew: other messages that waited are lost, our own publishes are not.
 //!
+//! # Other credentials on the same session
+//!
+//! [`Client::renew`] ends one connection and begins another, with the same link: the gate is shut, what is in flight is
+//! waited for, though not for long, and the socket fails from within. So the driver ends as with any loss of the
+//! connection, and what was not acknowledged goes out again on the next one.
+//!
 //! # Interrupting an event loop loses packets
 //!
 //! rumqttc's `poll` must not be dropped half-way. So a `Driver` runs in a task that nobody cancels while its link is of use,
@@ -55,6 +62,7 @@ mod delivered;
 mod drive;
 mod error;
 mod fault;
+mod interrupt;
 mod link;
 mod message;
 mod options;

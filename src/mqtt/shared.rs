@@ -40,6 +40,8 @@ pub(super) struct Shared {
     /// payload is queued in the library.
     pub window: Semaphore,
     pub window_size: u32,
+    /// Publishes that the link has.
+    in_flight: watch::Sender<usize>,
     /// Held while a publish waits for the gate and is handed over, so that messages go out in the order in which they came.
     pub turn: Mutex<()>,
     suspects: std::sync::Mutex<Suspects>,
@@ -54,6 +56,7 @@ impl Shared {
             gate: watch::Sender::new(Gate::Shut),
             window: Semaphore::new(window.into()),
             window_size: window.into(),
+            in_flight: watch::Sender::new(0),
             turn: Mutex::new(()),
             suspects: std::sync::Mutex::default(),
             abandoned: AtomicBool::new(false),
@@ -86,6 +89,12 @@ impl Shared {
     pub fn close(&self) {
         self.turn_gate(Gate::Closed);
         self.change(ConnectionState::Closed);
+    }
+
+    /// Waits until nothing is in flight.
+    pub async fn settled(&self) {
+        // The sender is ours.
+        let _ = self.in_flight.subscribe().wait_for(|publishes| *publishes == 0).await;
     }
 
     /// What the broker may be hanging up on.
@@ -125,7 +134,7 @@ impl<'a> Ticket<'a> {
 
     /// The link is about to have it, as a packet of `size` bytes. Says whether nothing else may be sent until it is done.
     pub fn send(&mut self, size: usize) -> bool {
-        self.sent = true;
+        self.mark(true);
         let mut suspects = self.shared.suspects();
         match self.id {
             Some(id) => suspects.send(id, size),
@@ -148,7 +157,7 @@ impl<'a> Ticket<'a> {
 
     /// The broker has answered; at QoS 0 it is written to the socket.
     pub fn answered(&mut self) {
-        self.sent = false;
+        self.mark(false);
         if let Some(id) = self.id {
             self.shared.suspects().answered(id);
         } else if let Some((number, size)) = self.written {
@@ -158,9 +167,17 @@ impl<'a> Ticket<'a> {
 
     /// The link does not have it any more.
     pub fn take_back(&mut self) {
-        self.sent = false;
+        self.mark(false);
         if let Some(id) = self.id {
             self.shared.suspects().take_back(id);
+        }
+    }
+
+    /// The link has it, or has it no more.
+    fn mark(&mut self, sent: bool) {
+        if self.sent != sent {
+            self.sent = sent;
+            self.shared.in_flight.send_modify(|publishes| if sent { *publishes += 1 } else { *publishes -= 1 });
         }
     }
 }
@@ -172,6 +189,7 @@ impl Drop for Ticket<'_> {
         }
         if self.sent {
             self.shared.abandoned.store(true, Ordering::Release);
+            self.mark(false);
         }
     }
 }

@@ -17,6 +17,8 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 
+use super::interrupt::{Interrupt, Interruptible};
+
 /// Bytes that the kernel takes beyond what is on its way: enough to keep a fast link busy.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
@@ -29,12 +31,16 @@ pub(super) async fn dial(
     address: String,
     mut options: NetworkOptions,
     stall: Duration,
-) -> io::Result<Watched<TcpStream>> {
+    interrupt: Interrupt,
+) -> io::Result<Interruptible<Watched<TcpStream>>> {
     // Acknowledgements and requests are small, and waited for.
     options.set_tcp_nodelay(true);
-    let stream = rumqttc_v5::default_socket_connect(address, options).await?;
-    limit_unsent(&stream);
-    Ok(watch(stream, stall))
+    let connecting = async {
+        let stream = rumqttc_v5::default_socket_connect(address, options).await?;
+        limit_unsent(&stream);
+        Ok(watch(stream, stall))
+    };
+    interrupt.guard(connecting).await
 }
 
 /// Without this, a slow link is only more likely to be taken for a dead one.

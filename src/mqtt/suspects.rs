@@ -168,6 +168,13 @@ impl Suspects {
         self.open.remove(&id);
     }
 
+    /// Somebody else publishes from now on: what the last one was not allowed, this one may be.
+    pub fn pardon(&mut self) {
+        self.denied.clear();
+        self.allowed.clear();
+        self.open.values_mut().for_each(|open| open.losses = 0);
+    }
+
     /// PINGREQ is sent.
     pub fn ping(&mut self) {
         self.written.ping();

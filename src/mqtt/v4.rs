@@ -13,9 +13,10 @@ use super::{
     delivered::Delivered,
     error::PublishError,
     fault::{Fault, Stage},
+    interrupt::Interrupt,
     link::{Beginning, LinkEvent, Unacknowledged},
     message::{Ack, Message, Properties, Publish, Qos, whole_seconds},
-    options::{MqttOptions, Session, Settled},
+    options::{Credentials, MqttOptions, Session, Settled},
     socket,
 };
 
@@ -28,19 +29,31 @@ pub(super) struct Link {
     client: AsyncClient,
     stage: Stage,
     delivered: Delivered,
+    interrupt: Interrupt,
     connect_limit: u64,
 }
 
 impl Link {
     pub fn new(settled: &Settled, beginning: Beginning) -> Self {
-        let (client, mut events) = AsyncClient::builder(library_options(settled, beginning)).unbounded().build();
+        let interrupt = Interrupt::default();
+        let options = library_options(settled, beginning, &interrupt);
+        let (client, mut events) = AsyncClient::builder(options).unbounded().build();
         let connect_limit = u64::from(whole_seconds(settled.options.timeout));
         limit(&mut events, connect_limit);
-        Self { events: Box::new(events), client, stage: Stage::Opening, delivered: Delivered::default(), connect_limit }
+        let (stage, delivered) = (Stage::Opening, Delivered::default());
+        Self { events: Box::new(events), client, stage, delivered, interrupt, connect_limit }
     }
 
     pub fn outlet(&self) -> Outlet {
         Outlet(self.client.clone())
+    }
+
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    pub fn renew(&mut self, settled: &Settled) {
+        authenticate(&mut self.events.mqtt_options, settled);
     }
 
     pub async fn next(&mut self) -> Result<LinkEvent, Fault> {
@@ -169,7 +182,7 @@ pub(super) fn packet_size(publish: &Publish) -> usize {
     packet.size()
 }
 
-fn library_options(settled: &Settled, beginning: Beginning) -> rumqttc_v4::MqttOptions {
+fn library_options(settled: &Settled, beginning: Beginning, interrupt: &Interrupt) -> rumqttc_v4::MqttOptions {
     let options = &settled.options;
     let clean = beginning == Beginning::Clean || options.session == Session::Clean;
     let broker = (options.url.host(), options.url.port());
@@ -180,21 +193,27 @@ fn library_options(settled: &Settled, beginning: Beginning) -> rumqttc_v4::MqttO
         .set_max_packet_size(options.max_packet_size, options.max_packet_size)
         .set_inflight(options.window)
         .set_ack_mode(AckMode::Manual);
-    if let Some(tls) = &settled.tls {
-        library.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.clone())));
-    }
-    if let Some(credentials) = &options.credentials {
-        match &credentials.password {
-            Some(password) => library.set_credentials(&credentials.username, password.clone()),
-            None => library.set_username(&credentials.username),
-        };
-    }
+    authenticate(&mut library, settled);
     if !clean && options.exactly_once {
         library.set_session_store(FormerLife(releases(options)));
     }
-    let stall = options.timeout;
-    library.set_socket_connector(move |address: String, network: NetworkOptions| socket::dial(address, network, stall));
+    let (stall, interrupt) = (options.timeout, interrupt.clone());
+    library.set_socket_connector(move |address: String, network: NetworkOptions| {
+        socket::dial(address, network, stall, interrupt.clone())
+    });
     library
+}
+
+/// Who we are, and whom we trust, from the next connection on.
+fn authenticate(library: &mut rumqttc_v4::MqttOptions, settled: &Settled) {
+    if let Some(tls) = &settled.tls {
+        library.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.clone())));
+    }
+    match &settled.options.credentials {
+        Some(Credentials { username, password: Some(password) }) => library.set_credentials(username, password.clone()),
+        Some(Credentials { username, password: None }) => library.set_username(username),
+        None => library.clear_auth(),
+    };
 }
 
 /// What the broker may remember of a former life of this client at QoS 2: messages that it holds until they are released.
@@ -322,7 +341,7 @@ mod tests {
         };
         assert_eq!(releases(&options).replay.len(), 4);
         let settled = options.settle().unwrap();
-        assert!(library_options(&settled, Beginning::Configured).session_store().is_some());
-        assert!(library_options(&settled, Beginning::Clean).session_store().is_none());
+        assert!(library_options(&settled, Beginning::Configured, &Interrupt::default()).session_store().is_some());
+        assert!(library_options(&settled, Beginning::Clean, &Interrupt::default()).session_store().is_none());
     }
 }

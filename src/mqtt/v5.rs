@@ -20,9 +20,10 @@ use super::{
     delivered::Delivered,
     error::PublishError,
     fault::{Fault, Stage},
+    interrupt::Interrupt,
     link::{Beginning, LinkEvent, Unacknowledged},
     message::{Ack, Message, Properties, Publish, Qos, whole_seconds},
-    options::{MqttOptions, Session, Settled},
+    options::{Credentials, MqttOptions, Session, Settled},
     socket,
 };
 
@@ -35,16 +36,28 @@ pub(super) struct Link {
     client: AsyncClient,
     stage: Stage,
     delivered: Delivered,
+    interrupt: Interrupt,
 }
 
 impl Link {
     pub fn new(settled: &Settled, beginning: Beginning) -> Self {
-        let (client, events) = AsyncClient::builder(library_options(settled, beginning)).unbounded().build();
-        Self { events: Box::new(events), client, stage: Stage::Opening, delivered: Delivered::default() }
+        let interrupt = Interrupt::default();
+        let options = library_options(settled, beginning, &interrupt);
+        let (client, events) = AsyncClient::builder(options).unbounded().build();
+        let (stage, delivered) = (Stage::Opening, Delivered::default());
+        Self { events: Box::new(events), client, stage, delivered, interrupt }
     }
 
     pub fn outlet(&self) -> Outlet {
         Outlet(self.client.clone())
+    }
+
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    pub fn renew(&mut self, settled: &Settled) {
+        authenticate(&mut self.events.options, settled);
     }
 
     pub async fn next(&mut self) -> Result<LinkEvent, Fault> {
@@ -191,7 +204,7 @@ pub(super) fn packet_size(publish: &Publish) -> usize {
     packet.size()
 }
 
-fn library_options(settled: &Settled, beginning: Beginning) -> rumqttc_v5::MqttOptions {
+fn library_options(settled: &Settled, beginning: Beginning, interrupt: &Interrupt) -> rumqttc_v5::MqttOptions {
     let options = &settled.options;
     let broker = (options.url.host(), options.url.port());
     let mut library = rumqttc_v5::MqttOptions::new(&options.client_id, broker);
@@ -211,18 +224,24 @@ fn library_options(settled: &Settled, beginning: Beginning) -> rumqttc_v5::MqttO
             library.set_clean_start(true);
         }
     }
+    authenticate(&mut library, settled);
+    let (stall, interrupt) = (options.timeout, interrupt.clone());
+    library.set_socket_connector(move |address: String, network: NetworkOptions| {
+        socket::dial(address, network, stall, interrupt.clone())
+    });
+    library
+}
+
+/// Who we are, and whom we trust, from the next connection on.
+fn authenticate(library: &mut rumqttc_v5::MqttOptions, settled: &Settled) {
     if let Some(tls) = &settled.tls {
         library.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.clone())));
     }
-    if let Some(credentials) = &options.credentials {
-        match &credentials.password {
-            Some(password) => library.set_credentials(&credentials.username, password.clone()),
-            None => library.set_username(&credentials.username),
-        };
-    }
-    let stall = options.timeout;
-    library.set_socket_connector(move |address: String, network: NetworkOptions| socket::dial(address, network, stall));
-    library
+    match &settled.options.credentials {
+        Some(Credentials { username, password: Some(password) }) => library.set_credentials(username, password.clone()),
+        Some(Credentials { username, password: None }) => library.set_username(username),
+        None => library.clear_auth(),
+    };
 }
 
 /// What a new process knows of the session that the broker has kept: nothing, which must be said, or else the library sends

@@ -1,10 +1,13 @@
 //! A blob as a stream of bytes that survives a broken connection.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes};
 use reqwest::{Response, StatusCode, header::CONTENT_RANGE};
 use tokio::time::{Instant, timeout};
 
 use super::{
+    access::Access,
     cache::Source,
     client::{Module, Registry},
     error::RegistryError,
@@ -41,7 +44,8 @@ impl Blob {
 /// verified.
 ///
 /// A connection that breaks is resumed from the byte reached, by a Range request, or by reading the blob anew and
-/// passing over what came before where the registry knows no ranges. The first request is made by the first read.
+/// passing over what came before where the registry knows no ranges. The first request is made by the first read. A
+/// registry that has let us begin and refuses us later is asked again once there are other credentials.
 pub(super) struct BlobReader {
     registry: Registry,
     blob: Blob,
@@ -51,6 +55,12 @@ pub(super) struct BlobReader {
     retry: Retry,
     /// False once a range was answered with the whole.
     knows_ranges: bool,
+    /// As whom it asked last.
+    access: Arc<Access>,
+    /// It came some way, so the registry has let us read it.
+    was_granted: bool,
+    /// It was refused since.
+    was_refused: bool,
     /// Bytes since the last failure. The attempts are all left again when enough came to call it progress.
     since_failure: u64,
 }
@@ -64,8 +74,19 @@ struct Body {
 
 impl BlobReader {
     pub(super) fn new(registry: Registry, blob: Blob, offset: u64) -> Self {
-        let retry = Retry::new();
-        Self { registry, blob, position: offset, body: None, retry, knows_ranges: true, since_failure: 0 }
+        let (retry, access) = (Retry::new(), registry.access());
+        Self {
+            registry,
+            blob,
+            position: offset,
+            body: None,
+            retry,
+            knows_ranges: true,
+            access,
+            was_granted: false,
+            was_refused: false,
+            since_failure: 0,
+        }
     }
 
     /// Makes the first request, if there is anything to read.
@@ -108,6 +129,10 @@ impl BlobReader {
         if std::mem::take(&mut self.since_failure) > Floor::least(self.registry.timeout()) {
             self.retry = Retry::new();
         }
+        if self.was_granted && error.is_refusal() {
+            self.was_refused = true;
+            return self.registry.until_renewed(&self.access, &self.blob.reference, error).await;
+        }
         self.retry.wait(&self.blob.reference, error).await
     }
 
@@ -139,8 +164,13 @@ impl BlobReader {
     }
 
     async fn begin(&mut self) -> Result<Body, RegistryError> {
+        self.access = self.registry.access();
         let body = self.request().await?;
         self.knows_ranges &= body.skip == 0;
+        self.was_granted = true;
+        if std::mem::take(&mut self.was_refused) {
+            self.registry.goes_on();
+        }
         Ok(body)
     }
 

@@ -2,18 +2,17 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
+
 use super::{
+    access::Access,
     artifact::Packed,
-    auth::Authenticator,
     blob::{Blob, BlobReader},
     cache::{Cache, FileReader, Kept, Reading, Wanted},
-    credentials::Logins,
     error::RegistryError,
-    memory::Memory,
     options::RegistryOptions,
     reader::{ModuleReader, RangeReader},
     reference::{Reference, canonical_host},
-    transport::Transport,
 };
 use crate::digest::Digest;
 
@@ -30,12 +29,10 @@ pub struct Registry {
 pub(super) struct Inner {
     pub(super) host: String,
     pub(super) max_module_size: u64,
-    pub(super) transport: Transport,
-    pub(super) authenticator: Authenticator,
-    pub(super) memory: Memory,
+    pub(super) access: watch::Sender<Arc<Access>>,
+    pub(super) refusal: watch::Sender<Option<RegistryError>>,
     cache: Option<Cache>,
-    /// The options without what is of no matter to the registry: equal where the same question gets the same answer.
-    access: Arc<RegistryOptions>,
+    timeout: Duration,
 }
 
 /// A WebAssembly module that a registry has.
@@ -72,13 +69,10 @@ impl Registry {
     /// # Errors
     /// Where the host, the credentials or the certificates cannot be used.
     pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
-        let access = Arc::new(RegistryOptions { cache: None, max_module_size: 0, ..options.clone() });
-        let RegistryOptions { host, plain_http, credentials, tls, max_module_size, timeout, cache } = options;
-        let host = canonical_host(&host).map_err(RegistryError::InvalidHost)?;
-        let transport = Transport::new(&host, plain_http, tls, timeout)?;
-        let authenticator = Authenticator::new(Logins::new(credentials, &host)?);
-        let memory = Memory::default();
-        let inner = Inner { host, max_module_size, transport, authenticator, memory, cache, access };
+        let host = canonical_host(&options.host).map_err(RegistryError::InvalidHost)?;
+        let RegistryOptions { max_module_size, timeout, cache, .. } = options.clone();
+        let access = watch::Sender::new(Arc::new(Access::new(options, &host)?));
+        let inner = Inner { host, max_module_size, access, refusal: watch::Sender::new(None), cache, timeout };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -144,7 +138,7 @@ impl Registry {
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        self.inner.transport.timeout()
+        self.inner.timeout
     }
 
     pub(super) async fn forget(&self, digest: Digest) {
@@ -154,7 +148,7 @@ impl Registry {
     }
 
     async fn cached(&self, cache: &Cache, blob: &Blob) -> Result<Reading, RegistryError> {
-        let wanted = Wanted { blob: blob.clone(), access: self.inner.access.clone() };
+        let wanted = Wanted { blob: blob.clone(), access: self.access().options.clone() };
         let reading = cache.read(&wanted, || BlobReader::new(self.clone(), blob.clone(), 0)).await;
         match &reading {
             // The digest has been verified: whoever says another size is wrong.

@@ -141,4 +141,9 @@ impl RegistryError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::CacheChanged { .. } | Self::NotUnpacked { .. })
     }
+
+    /// Whether the same request may succeed with other credentials or certificates.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Handshake { .. })
+    }
 }

@@ -13,7 +13,8 @@
 //! - `artifact` – which layer of a manifest is the WebAssembly module (pure);
 //! - `layer` – a container image's layer, as the archive that holds a module (blocking); `packed` – such a layer fetched,
 //!   unpacked, and the module kept;
-//! - `credentials` – which host gets which secret; `auth` – challenges answered and tokens kept;
+//! - `credentials` – which host gets which secret; `auth` – challenges answered and tokens kept; `access` – all that depends
+//!   on who asks, and changes with that;
 //! - `transport` – HTTP: which TLS for which host, redirects, bounds, timeouts; `floor` – how slow is too slow (pure);
 //! - `requests` – requests put together, statuses made into errors; `retry` – which are tried again, and when;
 //! - `resolve` – a reference becomes a descriptor; `memory` – what need not be asked again;
@@ -26,6 +27,7 @@
 //! Nothing here is buffered beyond a manifest (4 MiB at most), or one read of a blob for each of its readers and its
 //! download.
 
+mod access;
 mod artifact;
 mod auth;
 mod blob;

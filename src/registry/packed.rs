@@ -56,14 +56,14 @@ impl Registry {
         if let Err(error) = &fetched
             && is_mismatch(error)
         {
-            self.inner.memory.refuse(of, name(packed), error.clone());
+            self.access().memory.refuse(of, name(packed), error.clone());
         }
         fetched
     }
 
     async fn known_of(&self, cache: &Cache, of: &Reference, packed: &Packed) -> Option<Result<Note, RegistryError>> {
         let name = name(packed);
-        match self.inner.memory.refused(of, name) {
+        match self.access().memory.refused(of, name) {
             Some(error) => Some(Err(error)),
             None => cache.note(name).await.map(Ok),
         }
@@ -80,7 +80,7 @@ impl Registry {
         if let Some(kept) = cache.get(digest).await {
             return Ok(kept);
         }
-        if let Some(error) = self.inner.memory.refused(of, name(packed)) {
+        if let Some(error) = self.access().memory.refused(of, name(packed)) {
             return Err(error);
         }
         let fetched = self.fetch_packed(of, packed).await?;
@@ -209,7 +209,7 @@ impl Registry {
         // Nobody needs it any more, or at least not this copy.
         self.forget(packed.layer.digest).await;
         if !why.is_retryable() {
-            self.inner.memory.refuse(of, name(packed), why.clone());
+            self.access().memory.refuse(of, name(packed), why.clone());
         }
         why
     }

@@ -6,9 +6,10 @@ use reqwest::{
 };
 
 use super::{
+    access::Access,
     artifact::{self, Manifest},
     blob::Blob,
-    client::{Inner, Registry},
+    client::Registry,
     error::RegistryError,
     reference::Reference,
     transport::{host, odd, unavailable},
@@ -50,7 +51,7 @@ impl Registry {
     /// A whole blob of at most `limit` bytes, verified.
     pub(super) async fn small_blob(&self, blob: &Blob, limit: usize) -> Result<Vec<u8>, RegistryError> {
         let response = self.request_blob(blob, 0).await?;
-        let bytes = self.inner.transport.document(response, limit).await?;
+        let bytes = self.access().transport.document(response, limit).await?;
         match Digest::of(&bytes) {
             actual if actual == blob.digest => Ok(bytes),
             actual => {
@@ -69,7 +70,7 @@ impl Registry {
             StatusCode::PARTIAL_CONTENT => response,
             _ => self.check(&blob.reference, response)?,
         };
-        self.inner.transport.beginning(response, len).await
+        self.access().transport.beginning(response, len).await
     }
 
     /// A manifest by digest, verified, or by the reference's tag.
@@ -81,7 +82,7 @@ impl Registry {
         let response = self.request(Method::GET, of, &manifest_path(of, digest), &accept()).await?;
         let response = self.check(of, response)?;
         let content_type = response.headers().get(CONTENT_TYPE).cloned();
-        let body = self.inner.transport.document(response, MAX_MANIFEST).await?;
+        let body = self.access().transport.document(response, MAX_MANIFEST).await?;
         let actual = Digest::of(&body);
         if let Some(expected) = digest.filter(|expected| *expected != actual) {
             return Err(RegistryError::DigestMismatch { reference: of.clone(), expected, actual });
@@ -108,7 +109,7 @@ impl Registry {
         }
     }
 
-    /// A request that authenticates once where the registry asks for it, or no longer takes what it took.
+    /// A request; once more where the credentials are others by the time that it is refused.
     async fn request(
         &self,
         method: Method,
@@ -116,34 +117,30 @@ impl Registry {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Response, RegistryError> {
-        let Inner { transport, authenticator, .. } = &*self.inner;
-        let url = transport.url(of, path)?;
-        let send = async |authorization| transport.send(method.clone(), url.clone(), headers, authorization).await;
-        let shown = authenticator.first(of)?;
-        let mut refused = shown.as_ref().map(|shown| &shown.authorization);
-        let mut response = send(refused).await?;
-        // Amazon's registry says of an expired token that it forbids: whoever shows none is told what to show.
-        if response.status() == StatusCode::FORBIDDEN && shown.as_ref().is_some_and(|shown| shown.is_renewable) {
-            refused = None;
-            response = send(refused).await?;
+        loop {
+            let access = self.access();
+            let answer = request_as(&access, method.clone(), of, path, headers).await;
+            let is_refused = match &answer {
+                Ok(response) => matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+                Err(error) => error.is_refusal(),
+            };
+            if !is_refused || !self.is_renewed_since(&access) {
+                return answer;
+            }
         }
-        // Whoever the registry sends us to may not choose who hears our secrets.
-        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != url.origin() {
-            return Ok(response);
-        }
-        let answer = authenticator.answer(transport, of, response.headers(), refused).await?;
-        send(Some(&answer)).await
     }
 
     /// Whether it is the registry itself that answers, and not whom it sent us to.
     fn is_of_registry(&self, of: &Reference, response: &Response) -> bool {
-        self.inner.transport.url(of, "").is_ok_and(|url| url.origin() == response.url().origin())
+        self.access().transport.url(of, "").is_ok_and(|url| url.origin() == response.url().origin())
     }
 
     fn check(&self, of: &Reference, response: Response) -> Result<Response, RegistryError> {
         match response.status() {
             StatusCode::OK => Ok(response),
-            StatusCode::UNAUTHORIZED if self.is_of_registry(of, &response) => Err(self.inner.authenticator.refused(of)),
+            StatusCode::UNAUTHORIZED if self.is_of_registry(of, &response) => {
+                Err(self.access().authenticator.refused(of))
+            }
             StatusCode::FORBIDDEN => {
                 Err(RegistryError::Forbidden { host: host(response.url()), repository: of.repository().to_owned() })
             }
@@ -152,6 +149,33 @@ impl Registry {
             status => Err(odd(host(response.url()), format!("it answered {status}"))),
         }
     }
+}
+
+/// A request that authenticates once where the registry asks for it, or no longer takes what it took.
+async fn request_as(
+    access: &Access,
+    method: Method,
+    of: &Reference,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response, RegistryError> {
+    let Access { transport, authenticator, .. } = access;
+    let url = transport.url(of, path)?;
+    let send = async |authorization| transport.send(method.clone(), url.clone(), headers, authorization).await;
+    let shown = authenticator.first(of)?;
+    let mut refused = shown.as_ref().map(|shown| &shown.authorization);
+    let mut response = send(refused).await?;
+    // Amazon's registry says of an expired token that it forbids: whoever shows none is told what to show.
+    if response.status() == StatusCode::FORBIDDEN && shown.as_ref().is_some_and(|shown| shown.is_renewable) {
+        refused = None;
+        response = send(refused).await?;
+    }
+    // Whoever the registry sends us to may not choose who hears our secrets.
+    if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != url.origin() {
+        return Ok(response);
+    }
+    let answer = authenticator.answer(transport, of, response.headers(), refused).await?;
+    send(Some(&answer)).await
 }
 
 /// Whether a status is one that passes by itself.

@@ -77,7 +77,8 @@ impl Registry {
 
     /// What is known of the manifest, if the registry says that it is still the one, or said so lately.
     async fn remembered(&self, reference: &Reference) -> Result<Option<(Digest, Selected)>, RegistryError> {
-        let memory = &self.inner.memory;
+        let access = self.access();
+        let memory = &access.memory;
         let pinned = reference.digest();
         let is_worth_a_glance = match pinned {
             Some(digest) => {
@@ -100,6 +101,7 @@ impl Registry {
     }
 
     async fn look_up(&self, reference: &Reference) -> Result<(Digest, Selected), RegistryError> {
+        let access = self.access();
         let unsupported = |why| RegistryError::UnsupportedArtifact { reference: reference.clone(), why };
         let (manifest_digest, manifest) = self.manifest(reference, reference.digest()).await?;
         let image = match manifest {
@@ -114,7 +116,7 @@ impl Registry {
         };
         let selected = artifact::select_layer(&image).map_err(unsupported)?;
         let selected = self.look_into(reference, selected).await?;
-        self.inner.memory.saw(reference, manifest_digest, selected.clone());
+        access.memory.saw(reference, manifest_digest, selected.clone());
         Ok((manifest_digest, selected))
     }
 

@@ -111,11 +111,6 @@ impl Transport {
         timeout(self.timeout, read).await.map_err(|_| too_late(host(&url)))?
     }
 
-    /// How long anything may take.
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// Plain HTTP is for the configured host alone, on whatever port: a trial's token service has one of its own.
     fn permit(&self, url: &Url) -> Result<(), RegistryError> {
         let is_own_host = url.host_str() == self.own_base.host_str();

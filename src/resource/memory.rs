@@ -84,7 +84,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::resource::fixtures::resource;
+    use crate::resource::{api_server::now, fixtures::resource, report::report};
 
     const DIGEST: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -123,6 +123,26 @@ mod tests {
         let took = artifact.completed.unwrap().duration_since(artifact.started.unwrap()).unwrap();
         assert_eq!(took.as_secs(), 7);
         assert_eq!(progress.totals, Totals { completed: 41, failed: 1, chunks: 533, bytes: 272_891_904 });
+    }
+
+    #[test]
+    fn what_a_worker_reports_is_what_the_next_one_remembers() {
+        let before = remembered(&json!({
+            "artifacts": [published()],
+            "transfers": {"completed": 41, "failed": 1, "chunks": 533, "bytes": 272_891_904},
+        }));
+        let reported = report(&before, &WasmProxyStatus::default(), &now());
+        let after = remembered(&serde_json::to_value(reported).unwrap());
+        assert_eq!((after.artifacts, after.totals), (before.artifacts, before.totals));
+    }
+
+    #[test]
+    fn a_reference_that_is_written_otherwise_by_now_is_the_same_artifact() {
+        let mut resource = resource(&json!({"artifacts": [{"reference": "registry.example/wasm/add:1.2"}]}));
+        resource.status = serde_json::from_value(json!({"artifacts": [published()]})).unwrap();
+        let remembered = memory(&resource);
+        let artifact = &remembered.artifacts["registry.example/wasm/add:1.2"];
+        assert_eq!((artifact.app_name.as_str(), artifact.target.as_str()), ("registry.example/wasm/add:1.2", "5d41"));
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! - Pure: `translate` (a spec as a worker understands it), `credentials` (what its Secrets hold), `memory` (a status as a
-//!   worker's memory), `report` and `findings` (progress as the worker's part of the status), `obstacles` (what is known
-//!   outside of the worker, and said in their place).
+//!   worker's memory), `report` and `findings` (progress as the worker's part of the status), `steady` (what is over in a
+//!   moment), `obstacles` (what is known outside of the worker, and said in their place).
 //! - Reading and writing: `reporter` (when to write), `status` (how), `api_server` (within what time),
 //!   `trouble` (what it has against us, for people).
 
@@ -21,6 +21,7 @@ pub mod obstacles;
 pub mod report;
 pub mod reporter;
 pub mod status;
+pub(crate) mod steady;
 pub mod translate;
 pub mod trouble;
 

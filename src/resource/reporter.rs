@@ -23,6 +23,7 @@ use super::{
     obstacles::Obstacles,
     report::{report, timeless, worker_part},
     status::later,
+    steady::Steady,
 };
 use crate::{
     api::{WasmProxy, WasmProxyStatus, conditions::ConditionStatus},
@@ -75,6 +76,9 @@ pub enum Ending {
 pub struct Reporter<B> {
     board: B,
     progress: watch::Receiver<Progress>,
+    steady: Steady,
+    /// When to look again, though nothing changes: something may be over by then.
+    again: Option<Instant>,
     known: Arc<WasmProxy>,
     said: Option<Said>,
     written: Instant,
@@ -120,7 +124,8 @@ impl<B: Board> Reporter<B> {
     /// A reporter of `progress`, on a resource that was last seen as `known`.
     pub fn new(board: B, progress: watch::Receiver<Progress>, known: Arc<WasmProxy>) -> Self {
         let (retries, dispute) = (RETRIES.build(), Dispute::default());
-        Self { board, progress, known, said: None, written: Instant::now(), retries, complaint: None, dispute }
+        let (steady, written) = (Steady::default(), Instant::now());
+        Self { board, progress, steady, again: None, known, said: None, written, retries, complaint: None, dispute }
     }
 
     /// Reports until the worker is gone, or `ending` is cancelled because it soon will be. `look` wakes it to compare with
@@ -138,12 +143,13 @@ impl<B: Board> Reporter<B> {
                 ending.run_until_cancelled(self.write(part)).await;
                 continue;
             }
+            let wake = due.into_iter().chain(self.again).min();
             tokio::select! {
                 _ = self.progress.changed() => {
                     ending.run_until_cancelled(sleep(GLANCE)).await;
                 }
                 () = look.notified() => {}
-                () = sleep_until(due.unwrap_or(self.written)), if due.is_some() => {}
+                () = sleep_until(wake.unwrap_or(self.written)), if wake.is_some() => {}
                 () = ending.cancelled() => {}
             }
         }
@@ -181,7 +187,15 @@ impl<B: Board> Reporter<B> {
         }
         let before = self.known.status.clone().unwrap_or_default();
         let now = now();
-        let mut part = report(&self.progress.borrow_and_update(), &before, &now);
+        let progress = self.progress.borrow_and_update();
+        let (broker, again) = self.steady.say(progress.broker.as_ref(), Instant::now());
+        self.again = again;
+        let mut part = if broker == progress.broker {
+            report(&progress, &before, &now)
+        } else {
+            report(&Progress { broker, ..progress.clone() }, &before, &now)
+        };
+        drop(progress);
         self.board.obstacles().say_in(&mut part, &before.conditions, &now);
         part
     }

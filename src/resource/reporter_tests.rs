@@ -12,12 +12,12 @@ use crate::{
         self,
         conditions::{Finding, Reason, find},
     },
-    mqtt::{ConnectionState, Version},
+    mqtt::{ConnectFailure, ConnectionState, FailureKind, Version},
     resource::{
         fixtures::{artifact, refused, resource},
         report::WORKER_CONDITIONS,
     },
-    worker::{ArtifactProgress, Phase, RegistryState},
+    worker::{ArtifactProgress, Failure, FailureReason, Phase, RegistryState},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -209,6 +209,62 @@ async fn a_worker_that_does_not_connect_says_so() {
     sleep(HOUR).await;
     let status = scene.fake.status();
     assert_eq!(find(&status.conditions, WORKER_CONDITIONS[0]).unwrap().status, "Unknown");
+}
+
+fn lost() -> Option<ConnectionState> {
+    let failure = ConnectFailure { kind: FailureKind::Lost, message: "the connection was lost".to_owned() };
+    Some(ConnectionState::Connecting { failure: Some(failure), attempts: 1 })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_lost_and_back_in_a_moment_is_no_write() {
+    let settled = progress(Phase::Published, 1000);
+    let scene = Scene::new(Fake::new(None), settled.clone());
+    sleep(HOUR).await;
+    for _ in 0..9 {
+        scene.worker.send(Progress { broker: lost(), ..settled.clone() }).unwrap();
+        sleep(INTERVAL - GLANCE).await;
+        scene.worker.send(settled.clone()).unwrap();
+        sleep(INTERVAL).await;
+    }
+    assert_eq!(scene.fake.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stays_away_is_said_to() {
+    let settled = progress(Phase::Published, 1000);
+    let scene = Scene::new(Fake::new(None), settled.clone());
+    sleep(HOUR).await;
+    scene.worker.send(Progress { broker: lost(), ..settled }).unwrap();
+    sleep(INTERVAL + GLANCE + MOMENT).await;
+    assert_eq!(find(&scene.fake.status().conditions, WORKER_CONDITIONS[0]).unwrap().status, "False");
+    sleep(HOUR).await;
+    assert_eq!(scene.fake.writes(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_the_broker_hangs_up_on_is_one_condition_however_often_it_is_tried() {
+    let failure = Failure { reason: FailureReason::ChunkTooLarge, message: "use smaller chunks".to_owned() };
+    let failing = |phase, broker| {
+        let mut progress = Progress { broker, ..progress(phase, 0) };
+        progress.artifacts.values_mut().for_each(|artifact| {
+            (artifact.failure, artifact.completed) = (Some(failure.clone()), None);
+        });
+        progress
+    };
+    let scene = Scene::new(Fake::new(None), failing(Phase::Failed, connected()));
+    sleep(HOUR).await;
+    let before = scene.fake.status().conditions;
+    for _ in 0..9 {
+        for (phase, broker) in [(Phase::Streaming, connected()), (Phase::Streaming, lost()), (Phase::Failed, lost())] {
+            scene.worker.send(failing(phase, broker)).unwrap();
+            sleep(INTERVAL / 4).await;
+            assert_eq!(scene.fake.status().conditions, before);
+        }
+        scene.worker.send(failing(Phase::Failed, connected())).unwrap();
+        sleep(INTERVAL).await;
+        assert_eq!(scene.fake.status().conditions, before);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,6 +51,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long chunks under way may take to be acknowledged when the channel ends.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// How long the broker may take to hear that we go, and how long where it shall forget the session, too.
+const FAREWELL: Duration = Duration::from_millis(1500);
+const DISCARD: Duration = Duration::from_secs(3);
+
 /// What a chunk takes on the wire besides its data, at most: names, digest and numbers, escaped.
 const ENVELOPE: usize = 8 * 1024;
 
@@ -69,6 +73,7 @@ pub(super) struct Channel {
     link: Link,
     messages: mpsc::Receiver<Message>,
     connection: watch::Receiver<ConnectionState>,
+    refusals: watch::Receiver<Option<RegistryError>>,
     schedule: Schedule,
     declared: Declared,
     again: Again,
@@ -106,8 +111,9 @@ enum Ended {
 impl Legacy {
     /// What a worker that is told this finds from a former life.
     pub(super) fn of(config: &WorkerConfig) -> Self {
-        let holds = config.notes.as_deref().map(Holds::kept_in).unwrap_or_default();
-        Self { holds, ..Self::default() }
+        let notes = config.notes.as_deref();
+        let (holds, receipts) = (notes.map(Holds::kept_in), notes.map(Receipts::kept_in));
+        Self { holds: holds.unwrap_or_default(), receipts: receipts.unwrap_or_default(), ..Self::default() }
     }
 }
 
@@ -120,7 +126,7 @@ impl Channel {
         let topics = Topics::new(&config.prefix);
         let registry = Registry::new(config.registry.clone())?;
         let (mqtt, messages) = mqtt::connect(mqtt_options(&config, &topics))?;
-        let connection = mqtt.state();
+        let (connection, refusals) = (mqtt.state(), registry.refusals());
         let Legacy { wishes, holds, again, receipts, known } = std::mem::take(legacy);
         let link = Link {
             mqtt,
@@ -139,6 +145,7 @@ impl Channel {
             link,
             messages,
             connection,
+            refusals,
             schedule: Schedule::with_holds(holds),
             declared: Declared::default(),
             again,
@@ -158,16 +165,24 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Whether `config` can be taken up without another connection.
+    /// Whether `config` is about this channel.
     pub(super) fn fits(&self, config: &WorkerConfig) -> bool {
-        self.config.same_connections(config)
+        self.config.is_same_channel(config)
     }
 
-    /// Takes up another configuration; passes that the change does not touch go on.
-    pub(super) fn reconfigure(&mut self, config: WorkerConfig) {
+    /// Takes up another configuration; passes that the change does not touch go on. Whoever it makes of us is who we are to
+    /// the broker and the registry from now on.
+    ///
+    /// # Errors
+    /// Where that cannot come of the configuration; this channel has to be closed then.
+    pub(super) fn reconfigure(&mut self, config: WorkerConfig) -> Result<(), OpenError> {
+        let WorkerConfig { broker, registry, .. } = &config;
+        self.link.registry.renew(registry.credentials.clone(), registry.tls.clone())?;
+        self.link.mqtt.renew(broker.credentials.clone(), broker.tls.clone())?;
         self.config = config;
         self.declare();
         self.begin();
+        Ok(())
     }
 
     /// Does whatever comes next. Cancel-safe: what has arrived is dealt with at once.
@@ -187,6 +202,7 @@ impl Channel {
             Some(message) = self.messages.recv() => self.heard(&message),
             Some(ended) = self.tasks.join_next_with_id() => drop(self.ended(ended)),
             Ok(()) = self.connection.changed() => self.connection_changed(),
+            Ok(()) = self.refusals.changed() => self.refused_midway(),
             () = wake => {}
         }
         self.begin();
@@ -214,7 +230,8 @@ impl Channel {
         }
         let (waiting, holds) = self.schedule.close();
         wishes.extend(waiting);
-        self.link.mqtt.disconnect(end, Duration::from_millis(1500)).await;
+        let farewell = if end == SessionEnd::Discard { DISCARD } else { FAREWELL };
+        self.link.mqtt.disconnect(end, farewell).await;
         self.link.known.end_surveys();
         Legacy { wishes, holds, again: self.again, receipts: self.receipts, known: self.link.known }
     }
@@ -226,6 +243,12 @@ impl Channel {
     fn connection_changed(&mut self) {
         let state = self.connection.borrow_and_update().clone();
         self.link.tracker.update(|progress| progress.broker = Some(state));
+    }
+
+    /// A transfer under way waits for other credentials, or goes on with them.
+    fn refused_midway(&mut self) {
+        let refusal = self.refusals.borrow_and_update().clone();
+        self.link.tracker.registry(refusal.as_ref());
     }
 
     /// Takes up what is declared, and what is not any more.
@@ -308,7 +331,11 @@ impl Channel {
         let Plan { module, head, .. } = &*active.plan;
         self.link.tracker.streaming(&active.ticket, head, self.target(&active.ticket.wish).as_deref());
         let (reference, digest, bytes, chunks) = (&module.reference, module.digest, module.size, head.layout.total());
-        tracing::info!(%reference, %digest, bytes, chunks, "streaming");
+        if self.link.tracker.artifact(reference).is_some_and(|artifact| artifact.failure.is_some()) {
+            tracing::debug!(%reference, %digest, bytes, chunks, "trying again to stream what has failed");
+        } else {
+            tracing::info!(%reference, %digest, bytes, chunks, "streaming");
+        }
         let pass = Pass { link: self.link.clone(), active: active.clone(), pace: Pace::new(self.config.pace) };
         let task = async {
             let began = Instant::now();
@@ -323,7 +350,7 @@ impl Channel {
     fn target(&self, wish: &Wish) -> Option<String> {
         let declared = self.declared.get(&wish.app_name)?;
         let says_all = declared.formats().iter().all(|format| wish.formats.contains(format));
-        says_all.then(|| self.config.target(declared.plain))
+        says_all.then(|| self.config.target(declared))
     }
 }
 

@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use super::allow::AllowList;
 use crate::{
     digest::Digest,
-    mqtt::{BrokerUrl, Credentials, Qos, VersionPreference},
+    mqtt::{self, BrokerUrl, Qos, VersionPreference},
     protocol::{ChunkSize, Format, TopicPrefix},
-    registry::{Cache, Reference, RegistryOptions},
+    registry::{Cache, Credentials, Reference, RegistryOptions},
     tls::TlsOptions,
 };
 
@@ -36,7 +36,8 @@ pub struct WorkerConfig {
     /// Requests that may wait at once.
     pub queue: usize,
     /// A file of this channel alone, where the worker notes what it must know when it was killed and is started again: of
-    /// which names old devices may keep parts. Without one it does not. See [`Self::keep_in`].
+    /// which names old devices may keep parts; and, beside it, which devices' receipts were counted. Without one it does not.
+    /// See [`Self::keep_in`].
     pub notes: Option<PathBuf>,
 }
 
@@ -48,7 +49,7 @@ pub struct BrokerConfig {
     /// Who we are to it: stable over restarts, so that the session is found again.
     pub client_id: String,
     /// User name and password.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<mqtt::Credentials>,
     /// What its certificate must be, and ours.
     pub tls: TlsOptions,
     /// The protocol's version.
@@ -89,22 +90,35 @@ impl WorkerConfig {
         self.registry.cache = Some(cache.clone());
     }
 
-    /// What an artifact is published *to*: equal where broker, topics and chunk size are, so that what was
-    /// published there once need not be again.
-    pub fn target(&self, plain: bool) -> String {
-        let dialects = if plain { "full plain" } else { "full" };
-        let target = format!("{}\n{}\n{dialects}\n{}", self.broker.url, self.prefix, self.chunk_size.get());
+    /// What an artifact is published *to*: equal where broker, topics and chunk size are, and what devices know it by, so that what
+    /// was published there once need not be again.
+    pub fn target(&self, artifact: &Artifact) -> String {
+        let Artifact { app_name, plain, .. } = artifact;
+        let dialects = if *plain { "full plain" } else { "full" };
+        let target = format!("{}\n{}\n{dialects}\n{}\n{app_name}", self.broker.url, self.prefix, self.chunk_size.get());
         let mut hex = Digest::of(target.as_bytes()).hex();
         hex.truncate(32);
         hex
     }
 
-    /// Whether `other` needs the same connections, so that passes under way may go on.
-    pub(super) fn same_connections(&self, other: &Self) -> bool {
-        self.broker == other.broker
-            && self.registry == other.registry
+    /// Whether `other` is about the same channel, so that passes under way may go on: it is taken up in place, though perhaps
+    /// as somebody else to the broker or the registry.
+    pub(super) fn is_same_channel(&self, other: &Self) -> bool {
+        self.broker.anonymous() == other.broker.anonymous()
+            && anonymous(&self.registry) == anonymous(&other.registry)
             && self.prefix == other.prefix
             && self.chunk_size == other.chunk_size
             && self.requests.is_some() == other.requests.is_some()
     }
+}
+
+impl BrokerConfig {
+    /// The same without what says who we are, and whom we trust.
+    fn anonymous(&self) -> Self {
+        Self { credentials: None, tls: TlsOptions::default(), ..self.clone() }
+    }
+}
+
+fn anonymous(registry: &RegistryOptions) -> RegistryOptions {
+    RegistryOptions { credentials: Credentials::Anonymous, tls: TlsOptions::default(), ..registry.clone() }
 }

@@ -5,7 +5,7 @@
 //!
 //! Inside, from the outside in:
 //!
-//! - `supervisor`: opens the channel, and opens it anew when another connection is needed;
+//! - `supervisor`: opens the channel, and opens it anew when another one is needed;
 //! - `channel`: the one task that decides: hears requests, begins passes, says why not;
 //! - `wish`, `schedule`, `holds`, `declared`, `again`, `pull`: what goes next, pure but for the clock;
 //! - `look`: what a reference means, and how that is cut (`cut`);
@@ -78,7 +78,8 @@ impl Worker {
         Self { config, progress, stop, task }
     }
 
-    /// Tells the worker to do something else. Passes that the change does not touch go on.
+    /// Tells the worker to do something else. Passes that the change does not touch go on; so do all where only credentials or
+    /// certificates are others.
     pub fn reconfigure(&self, config: WorkerConfig) {
         self.config.send_if_modified(|current| {
             let changed = *current != config;
@@ -92,8 +93,8 @@ impl Worker {
         self.progress.clone()
     }
 
-    /// Finishes the chunks in flight, ends or keeps the MQTT session, and ends, within 5 s, or 10 s where another configuration
-    /// is being taken up just then.
+    /// Finishes the chunks in flight, ends or keeps the MQTT session, and ends: within 10 s, whatever it is doing and whoever does
+    /// not answer; within 5 s where the session is kept and no other channel is being opened just then.
     pub async fn stop(self, end: SessionEnd) {
         let _ = self.stop.send(end);
         if let Err(error) = self.task.await {

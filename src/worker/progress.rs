@@ -1,11 +1,12 @@
 //! How far a worker is: what it reports, and what it remembers when it starts again.
 
+mod declare;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::SystemTime,
 };
 
-use super::config::WorkerConfig;
 use crate::{digest::Digest, mqtt::ConnectionState, registry::RegistryError};
 
 /// How far a worker is.
@@ -108,7 +109,8 @@ pub struct ArtifactProgress {
     pub total: u32,
     /// How many different chunks the broker has acknowledged in this pass, at most `total`.
     pub published: u32,
-    /// Devices that say they hold the verified module.
+    /// Devices that say they hold the verified module. Where the worker has no [`notes`](super::WorkerConfig::notes), one that
+    /// says so again after a restart counts again.
     pub receipts: u32,
     /// What it is published to: see [`WorkerConfig::target`](super::WorkerConfig::target).
     pub target: String,
@@ -188,28 +190,6 @@ impl ArtifactProgress {
 }
 
 impl Progress {
-    /// Takes up what `config` declares: as not done yet, unless it was published to the same target. What is not declared any
-    /// more is as if a device had asked for it.
-    pub fn declare(&mut self, config: &WorkerConfig) {
-        self.generation = config.generation;
-        self.denied_notices.clear();
-        let mut before = std::mem::take(&mut self.artifacts);
-        for artifact in &config.artifacts {
-            let reference = artifact.reference.to_string();
-            let new = || ArtifactProgress::new(&artifact.app_name, Source::Declared);
-            let mut known = before.remove(&reference).unwrap_or_else(new);
-            // What a device has asked for was not said as it is declared now.
-            if known.source == Source::Requested || known.target != config.target(artifact.plain) {
-                known.completed = None;
-            }
-            known.source = Source::Declared;
-            self.artifacts.insert(reference, known);
-        }
-        before.values_mut().for_each(|artifact| artifact.source = Source::Requested);
-        self.artifacts.append(&mut before);
-        self.forget_old_requests();
-    }
-
     /// Chunks acknowledged and chunks in all, of the passes under way.
     pub fn under_way(&self) -> (u64, u64) {
         let streaming = self.artifacts.values().filter(|artifact| artifact.phase == Phase::Streaming);

@@ -1,4 +1,4 @@
-//! Keeps a channel open, and opens it anew when the configuration needs another connection.
+//! Keeps a channel open, and opens it anew when the configuration needs another one.
 
 use tokio::sync::{oneshot, watch};
 
@@ -13,7 +13,7 @@ use crate::mqtt::{ConnectFailure, ConnectionState, FailureKind, SessionEnd};
 /// Why a channel is closed.
 enum Closed {
     Stopped(SessionEnd),
-    /// It was told something that needs another connection.
+    /// It was told something that needs another channel.
     Reconfigured,
 }
 
@@ -59,13 +59,14 @@ async fn serve(
 ) -> Closed {
     loop {
         tokio::select! {
+            biased;
             end = &mut *stop => return Closed::Stopped(end.unwrap_or(SessionEnd::Keep)),
             Ok(()) = config.changed() => {
                 let next = config.borrow_and_update().clone();
-                if !channel.fits(&next) {
+                // Where its credentials cannot be used, the attempt to open it says why.
+                if !channel.fits(&next) || channel.reconfigure(next).is_err() {
                     return Closed::Reconfigured;
                 }
-                channel.reconfigure(next);
             }
             () = channel.step() => {}
         }

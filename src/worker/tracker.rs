@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals},
+    receipts::Count,
     wish::{PassId, Ticket},
 };
 use crate::{
@@ -35,7 +36,8 @@ impl Tracker {
     pub(super) fn new(mut memory: Progress) -> Self {
         memory.forget_unserved();
         for artifact in memory.artifacts.values_mut().filter(|artifact| !artifact.phase.is_at_rest()) {
-            artifact.phase = Phase::Pending;
+            // What was only being sent again is none the less published.
+            artifact.phase = if artifact.completed.is_some() { Phase::Published } else { Phase::Pending };
         }
         Self { progress: Arc::new(watch::Sender::new(memory)), shown: Arc::default() }
     }
@@ -124,7 +126,8 @@ impl Tracker {
         });
     }
 
-    /// The chunks of a pass are on their way; `target` where it says all that was declared.
+    /// The chunks of a pass are on their way; `target` where it says all that was declared. Why the same did not work before is
+    /// said until the first of them gets through: else each attempt would unsettle whoever watches.
     pub(super) fn streaming(&self, pass: &Ticket, head: &ChunkHead, target: Option<&str>) {
         let reference = &pass.wish.reference;
         {
@@ -137,7 +140,7 @@ impl Tracker {
         }
         self.artifact_mut(reference, &head.app_name, |artifact| {
             if artifact.digest != Some(head.digest) {
-                (artifact.completed, artifact.receipts) = (None, 0);
+                (artifact.completed, artifact.receipts, artifact.failure) = (None, 0, None);
             }
             if let Some(target) = target
                 && artifact.target != target
@@ -151,7 +154,6 @@ impl Tracker {
             artifact.total = head.layout.total();
             artifact.published = 0;
             artifact.started = Some(SystemTime::now());
-            artifact.failure = None;
             artifact.no_subscribers = false;
         });
         self.update(Progress::forget_old_requests);
@@ -205,7 +207,7 @@ impl Tracker {
             if !speaks {
                 return;
             }
-            artifact.phase = Phase::Published;
+            (artifact.phase, artifact.failure) = (Phase::Published, None);
             if let Some(target) = target {
                 target.clone_into(&mut artifact.target);
             }
@@ -250,11 +252,12 @@ impl Tracker {
         self.artifact(reference).is_some_and(|artifact| artifact.digest == Some(digest))
     }
 
-    /// One more device says that it holds the module that `reference` means.
-    pub(super) fn received(&self, reference: &Reference) {
+    /// A device says that it holds the module that `reference` means. What an earlier worker counted goes on; where it has
+    /// lost count, what is known by name is the least.
+    pub(super) fn received(&self, reference: &Reference, count: Count) {
         self.update(|progress| {
             if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string()) {
-                artifact.receipts = artifact.receipts.saturating_add(1);
+                artifact.receipts = artifact.receipts.saturating_add(u32::from(count.is_first)).max(count.devices);
                 artifact.no_subscribers = false;
             }
         });

@@ -6,6 +6,7 @@ mod faults;
 mod hang_ups;
 mod old_broker;
 mod random_cuts;
+mod renewal;
 mod sessions;
 
 use std::time::Duration;

@@ -16,4 +16,7 @@ mod moved;
 mod packets;
 mod refusals;
 mod requested;
+mod rotation;
+mod steady;
+mod stopped;
 mod stopping;

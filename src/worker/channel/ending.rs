@@ -87,11 +87,7 @@ impl Channel {
         let known = self.link.tracker.artifact(&ticket.wish.reference);
         !self.schedule.is_asked(ticket.id)
             && !self.again.wants_since(&ticket.wish.app_name, plan.looked_at)
-            && known.is_some_and(|artifact| {
-                artifact.completed.is_some()
-                    && artifact.digest == Some(plan.module.digest)
-                    && target.is_some_and(|target| artifact.target == target)
-            })
+            && known.zip(target).is_some_and(|(known, target)| known.is_published(plan.module.digest, &target))
     }
 
     fn unchanged(&mut self, ticket: &Ticket, plan: &Plan) {
@@ -173,13 +169,16 @@ impl Channel {
         let (Wish { reference, app_name, .. }, now) = (&ticket.wish, Instant::now());
         self.schedule.end(ticket, rest, now);
         let (code, message) = notices::for_device(failure);
-        let published = self.link.tracker.artifact(reference).is_some_and(|artifact| artifact.completed.is_some());
+        let before = self.link.tracker.artifact(reference);
+        let published = before.as_ref().is_some_and(|artifact| artifact.completed.is_some());
+        let is_news = before.is_none_or(|artifact| artifact.failure.as_ref() != Some(failure));
         self.link.tracker.failed(ticket, failure.clone());
         self.declared.failed(app_name, now, fastrand::f64());
         // A look at a tag that comes to nothing is nobody's business where the module is out.
         let said = (awaited || !published) && self.refuse(app_name, None, code, message);
-        // What devices ask for in vain is logged as seldom as it is said.
-        if said || ticket.wish.source == Source::Declared {
+        // What devices ask for in vain is logged as seldom as it is said; what is declared, when it goes wrong otherwise.
+        let is_worth_a_line = if ticket.wish.source == Source::Declared { is_news } else { said };
+        if is_worth_a_line {
             tracing::warn!(%reference, reason = ?failure.reason, "{}", failure.message);
         }
     }

@@ -52,17 +52,17 @@ impl Channel {
         } else if let Some(device) = self.link.topics.receipt_sender(&message.topic)
             && let Some(receipt) = Receipt::parse(&message.payload)
         {
-            self.received(device, &receipt);
+            self.received(&device, &receipt);
         }
     }
 
-    fn received(&mut self, device: DeviceName, receipt: &Receipt) {
+    fn received(&mut self, device: &DeviceName, receipt: &Receipt) {
         if let Ok(reference) = Reference::parse(&receipt.app_name, self.link.registry.host())
             && self.link.tracker.knows(&reference, receipt.digest)
-            && self.receipts.count(reference.clone(), receipt.digest, device)
         {
-            self.link.tracker.received(&reference);
+            let count = self.receipts.count(&reference, receipt.digest, device);
             let tracker = &self.link.tracker;
+            tracker.received(&reference, count);
             self.receipts.retain(|reference| tracker.artifact(reference).is_some());
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 use wasmproxy::mqtt::{Qos, VersionPreference};
 
-use super::{Service, Transport, User, user_options};
+use super::{Service, Transport, User, change_password, user_options};
 
 /// Whose broker it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,6 +157,17 @@ impl Broker {
     /// The first of those whom it lets in, where it does not let in anybody.
     pub fn user(&self) -> Option<User> {
         self.config.users.first().copied()
+    }
+
+    /// Changes a user's password, or lets another user in, without ending the connections of others. Who is connected with a
+    /// password that is none any more is thrown out.
+    pub fn change_password(&mut self, name: &'static str, password: &'static str) {
+        change_password("mosquitto_passwd", &["-b"], &self.dir().join("passwords"), (name, password));
+        self.server().signal("HUP");
+        match self.config.users.iter_mut().find(|user| user.0 == name) {
+            Some(user) => user.1 = password,
+            None => self.config.users.push((name, password)),
+        }
     }
 
     /// [`Service::start_again`] with another configuration: a password that was changed, say.

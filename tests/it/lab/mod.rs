@@ -25,6 +25,11 @@ mod service;
 mod tests;
 mod tool;
 
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
 pub use broker::{Broker, BrokerConfig, Maker};
 pub use control_plane::ControlPlane;
 pub use fault::{Direction, FaultProxy};
@@ -54,4 +59,10 @@ pub type User = (&'static str, &'static str);
 /// `--user NAME:PASSWORD` for each, as the scripts want it.
 fn user_options(users: &[User]) -> Vec<String> {
     users.iter().flat_map(|(name, password)| ["--user".to_owned(), format!("{name}:{password}")]).collect()
+}
+
+/// Has a program write a user's password into a server's file.
+fn change_password(program: &str, options: &[&str], file: &Path, (name, password): User) {
+    let status = Command::new(program).args(options).arg(file).args([name, password]).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success(), "{program} did not change a password");
 }

@@ -12,7 +12,8 @@ use super::server::repository;
 
 /// An authority of a test's own.
 pub struct Pki {
-    dir: TempDir,
+    dir: PathBuf,
+    _temporary: Option<TempDir>,
 }
 
 impl Pki {
@@ -20,7 +21,12 @@ impl Pki {
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("pki-").tempdir().unwrap();
         run(dir.path(), &[]);
-        Self { dir }
+        Self { dir: dir.path().to_owned(), _temporary: Some(dir) }
+    }
+
+    /// The one in this folder: a server's own.
+    pub fn within(dir: PathBuf) -> Self {
+        Self { dir, _temporary: None }
     }
 
     /// The authority's certificate, in PEM.
@@ -30,13 +36,13 @@ impl Pki {
 
     /// The file that holds it.
     pub fn ca_file(&self) -> PathBuf {
-        self.dir.path().join("ca.crt")
+        self.dir.join("ca.crt")
     }
 
     /// A certificate for a server or a client by that name, reached by `alt_names` (`DNS:localhost,IP:127.0.0.1`).
     pub fn issue(&self, name: &str, alt_names: &str) -> Identity {
-        run(self.dir.path(), &[name, alt_names]);
-        let read = |extension| std::fs::read(self.dir.path().join(name).with_extension(extension)).unwrap();
+        run(&self.dir, &[name, alt_names]);
+        let read = |extension| std::fs::read(self.dir.join(name).with_extension(extension)).unwrap();
         Identity { certificate: read("crt"), key: read("key") }
     }
 }

@@ -14,7 +14,7 @@ use oci_client::{
 };
 use wasmproxy::{digest::Digest, tls::install_provider};
 
-use super::{Service, Transport, User, user_options};
+use super::{Service, Transport, User, change_password, user_options};
 
 /// What kind of registry a test wants. The default lets anybody push and pull, over plain HTTP.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +69,13 @@ impl Registry {
     /// One that lets anybody push and pull, over plain HTTP.
     pub async fn start() -> Self {
         RegistryConfig::default().start().await
+    }
+
+    /// Changes the user's password: the old one is none any more.
+    pub fn change_password(&mut self, password: &'static str) {
+        let (name, _) = self.config.user.unwrap();
+        change_password("htpasswd", &["-b", "-B", "-C", "4"], &self.dir().join("htpasswd"), (name, password));
+        self.config.user = Some((name, password));
     }
 
     /// [`Service::start_again`] with another configuration. What wants a token or a client certificate is pushed to

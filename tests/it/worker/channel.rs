@@ -212,6 +212,20 @@ impl Listener {
         }
     }
 
+    /// Waits until the worker has heard whatever was asked before now; returns what it says meanwhile.
+    pub async fn until_heard(&mut self) -> Vec<Said> {
+        // Requests are answered in order, and this one by a notice alone.
+        let name = format!("nobody.example/{}", fastrand::u64(..));
+        self.ask(&serde_json::json!({ "app_name": name }).to_string()).await;
+        let mut said = Vec::new();
+        loop {
+            match self.hear().await {
+                Said::Error(notice) if notice.app_name == name => return said,
+                other => said.push(other),
+            }
+        }
+    }
+
     /// Lets whatever was said before now arrive, and says how much of it the worker said.
     pub async fn rest(&mut self) -> usize {
         let marker = format!("{}/marker", self.topics.requests);

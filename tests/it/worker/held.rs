@@ -33,22 +33,25 @@ async fn after_a_plain_pass_that_went_round_old_devices_wait_for_another_module_
     let old = module(40 * CHUNK);
     channel.registry.push("wasm/add:1", old.clone()).await;
 
-    // Slow enough to join: ten seconds, until somebody has.
-    proxy.throttle(4_000);
+    // Slow enough to join: twenty seconds, until somebody has.
+    proxy.throttle(2_000);
     listener.ask(r#"{"app_name": "wasm/add:1"}"#).await;
     let reference = Reference::parse("wasm/add:1", &proxy.host).unwrap();
     until(&worker, &reference, |artifact| artifact.published > 0).await;
     listener.ask(r#"{"app_name": "wasm/add:1"}"#).await;
-    proxy.throttle(40_000);
-    worker.progress().wait_for(|progress| progress.totals.completed == 1).await.unwrap();
+    let mut said = listener.until_heard().await;
     proxy.heal();
-    let mut heard = Vec::new();
-    while heard.len() <= 40 {
-        match listener.hear().await {
-            Said::Plain(chunk) => heard.push(chunk),
-            other => panic!("{other:?}"),
-        }
+    while said.len() <= 40 {
+        said.push(listener.hear().await);
     }
+    worker.progress().wait_for(|progress| progress.totals.completed == 1).await.unwrap();
+    let heard: Vec<_> = said
+        .into_iter()
+        .map(|said| match said {
+            Said::Plain(chunk) => chunk,
+            other => panic!("{other:?}"),
+        })
+        .collect();
     assert_eq!(assembled(&heard), old);
     let _ = listener.rest().await;
 
