@@ -19,6 +19,8 @@ use kube::{
 };
 use serde_json::json;
 
+use wasmproxy::controller::{PodOptions, WorkerMode, rights};
+
 use crate::{fleet::HOME, lab::ControlPlane};
 
 /// Its service account.
@@ -97,9 +99,11 @@ pub async fn account(control_plane: &ControlPlane) -> PathBuf {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), HOME);
     let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": ACCOUNT}})).unwrap();
     accounts.create(&PostParams::default(), &account).await.unwrap();
+    let mode = WorkerMode::Pods(PodOptions { image: "worker:1".to_owned(), rollout: PodOptions::ROLLOUT });
+    let rules: Vec<_> = [rights::of_resources(&mode), rights::of_itself(&mode)].concat();
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": ACCOUNT},
-        "rules": json!([]),
+        "rules": rules,
     });
     Api::<ClusterRole>::all(client.clone()).patch(ACCOUNT, &apply, &Patch::Apply(role)).await.unwrap();
     let binding = json!({
