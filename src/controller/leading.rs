@@ -32,8 +32,9 @@ const CONCURRENCY: u16 = 32;
 /// own limit. Less than what a heartbeat allows, so that reconciliations which hang are never taken for a loop which does.
 const LONGEST: Duration = Duration::from_secs(25);
 
-/// The longest that a store is waited for to catch up.
-const CATCH_UP: Duration = Duration::from_secs(2);
+/// The longest that a store is waited for to catch up. Mostly it has, or will within a moment; a watch that is broken is not
+/// waited for.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// Drives reconciliations, and never ends.
 ///

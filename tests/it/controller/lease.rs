@@ -8,12 +8,12 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
     runtime::wait::await_condition,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use wasmproxy::controller::{LeaseLost, Terms};
 
 use super::{
     floor::{CHUNK, Floor, Mode},
-    program::program,
+    program::{allow, program, service_account},
     replicas::{Replicas, client_through, kubeconfig, kubeconfig_through, obstacle, short},
 };
 use crate::{lab::FaultProxy, modules::module, standalone::Process, waiting::soon};
@@ -238,7 +238,7 @@ async fn a_process_that_loses_its_lease_ends_with_one_and_says_why() {
     let leader = Process::run(replica(&floor, "first").env("KUBECONFIG", &path));
     leader.line("this replica leads").await;
     obstacle.stall_all();
-    let lines = leader.lines_until(|lines| lines.iter().any(|line| line.is_string())).await;
+    let lines = leader.lines_until(|lines| lines.iter().any(Value::is_string)).await;
     let said = lines.last().unwrap().as_str().unwrap();
     assert!(said.starts_with("wasmproxy: lease ") && said.contains("could not be renewed for 3 s"), "{said}");
     assert!(said.ends_with("the API server does not answer"), "{said}");
@@ -257,9 +257,8 @@ async fn a_right_that_is_missing_is_named_once() {
     .await;
     let mut command = replica(&floor, "first");
     let process = Process::run(command.arg("--log-level=debug").env("KUBECONFIG", &path));
-    let about = |line: &serde_json::Value| {
-        line["message"].as_str().is_some_and(|message| message.starts_with("the lease cannot be had"))
-    };
+    let about =
+        |line: &Value| line["message"].as_str().is_some_and(|message| message.starts_with("the lease cannot be had"));
     // Each after the first is a retry.
     let lines = process.lines_until(|lines| lines.iter().filter(|line| about(line)).count() >= 4).await;
     let warnings: Vec<_> = lines.iter().filter(|line| about(line) && line["level"] == "WARN").collect();
@@ -293,6 +292,24 @@ async fn a_lease_that_somebody_deletes_is_made_anew_by_its_holder() {
     let spec = until_held_by(&floor, "first").await;
     assert_eq!(spec.lease_transitions, Some(0), "nobody else has led");
     assert!(leader.running.health.leads());
+}
+
+#[tokio::test]
+async fn the_rights_that_are_documented_are_enough() {
+    let floor = Floor::start(Mode::InProcess).await;
+    let lease = json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["wasmproxy"],
+        "verbs": ["get", "list", "watch", "update"]});
+    let any = json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]});
+    let resources = json!({"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": ["list", "watch"]});
+    allow(&floor, json!([lease, any, resources])).await;
+    let replicas = Replicas::of(&floor, Terms::DEFAULT);
+    let first = replicas.start("first", service_account(&floor.namespace).await);
+    let spec = until_held_by(&floor, "first").await;
+    until_lease(&floor, |now| now.renew_time > spec.renew_time).await;
+    let second = replicas.start("second", service_account(&floor.namespace).await);
+    first.running.stop().await;
+    soon("the next leader", second.running.health.until(true)).await;
+    second.check();
 }
 
 /// For those who look at the output of these tests: what is promised is three seconds.
