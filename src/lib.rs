@@ -1,8 +1,8 @@
 //! `wasmproxy` brings WebAssembly modules from OCI registries to devices that have nothing but MQTT.
 //!
 //! A `WasmProxy` resource says: *bring these artifacts from this registry to this channel*. The **controller**
-//! turns each resource into a **worker**; the worker does the job and reports into the resource's status. The
-//! worker also runs alone, configured by its environment. A **device** is the other end.
+//! turns each resource into a **worker**; the worker does the job and reports into the resource's status. It runs in the
+//! controller's process, or in one of its own that watches that one resource; it also runs alone, configured by its environment. A **device** is the other end.
 //!
 //! ```text
 //!   OCI registry ──► registry ──► worker ──► mqtt ──► broker ──► device
@@ -23,6 +23,7 @@
 //! | [`worker`] | one channel: requests in, transfers, chunks out, progress | `protocol`, `registry`, `mqtt` | Kubernetes |
 //! | [`resource`] | what ties a worker to its resource: spec in, status out | `api`, the worker's front door | OCI, MQTT |
 //! | [`controller`] | reconcile one resource: its worker, its status | `api`, `resource` | OCI, MQTT |
+//! | [`pod`] | a worker in a process of its own that watches its own resource | `api`, `resource` | OCI, MQTT |
 //! | [`device`] | the other end: gather chunks, ask again for what is missing, verify | `protocol`, `mqtt` | the rest |
 //! | [`cli`] | one file a subcommand | all | – |
 //! | [`telemetry`] | logs and probes | – | – |
@@ -40,6 +41,7 @@ pub mod digest;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod mqtt;
+pub mod pod;
 pub mod protocol;
 pub mod registry;
 pub mod resource;

@@ -14,7 +14,7 @@ use tokio::{runtime::Runtime, task::spawn_blocking};
 
 pub use self::args::FetchArgs;
 use self::report::Report;
-use super::LogArgs;
+use super::{LogArgs, signals::Signals};
 use crate::{
     device::{self, FetchError, FetchOptions, Fetched},
     telemetry::logs,
@@ -49,7 +49,7 @@ async fn run_until_interrupted(args: &FetchArgs) -> ExitCode {
             Err(error) => fail(1, &error),
         },
         // What is under way is dropped, and its file is removed with it.
-        signal = interrupted() => fail(128 + signal, &"interrupted"),
+        code = interrupted() => fail(code, &"interrupted"),
     }
 }
 
@@ -96,26 +96,11 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Waits for a signal that asks us to end, and returns its number.
+/// Waits for a signal that asks us to end, and returns the exit code that it means.
 async fn interrupted() -> u8 {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        const SIGINT: u8 = 2;
-        const SIGTERM: u8 = 15;
-        if let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        {
-            return tokio::select! {
-                Some(()) = interrupt.recv() => SIGINT,
-                Some(()) = terminate.recv() => SIGTERM,
-            };
-        }
+    match Signals::listen() {
+        Ok(mut signals) => signals.next().await.exit_code(),
+        // No signal can be waited for: the system's own way to end a process is left.
+        Err(_) => std::future::pending().await,
     }
-    #[cfg(not(unix))]
-    if tokio::signal::ctrl_c().await.is_ok() {
-        return 2;
-    }
-    // No signal can be waited for: the system's own way to end a process is left.
-    std::future::pending().await
 }

@@ -3,6 +3,7 @@
 mod controller;
 mod crd;
 mod fetch;
+mod signals;
 mod worker;
 
 use std::process::ExitCode;
@@ -39,9 +40,9 @@ enum Command {
     /// Serve the channels of all `WasmProxy` resources in a Kubernetes cluster.
     #[command(after_long_help = controller::DETAILS)]
     Controller(controller::ControllerArgs),
-    /// Serve one channel without Kubernetes, as the environment says.
-    #[command(after_long_help = worker::ENVIRONMENT)]
-    Worker,
+    /// Serve one channel: as a `WasmProxy` resource says, or without Kubernetes as the environment says.
+    #[command(after_long_help = worker::DETAILS)]
+    Worker(worker::WorkerArgs),
     Fetch(Box<fetch::FetchArgs>),
     /// Print the definition of the `WasmProxy` resource, for kubectl apply.
     Crd,
@@ -68,7 +69,7 @@ pub fn main() -> ExitCode {
     let Cli { command, logs } = Cli::parse();
     match command {
         Command::Controller(args) => controller::run(&args, &logs),
-        Command::Worker => worker::run(&logs),
+        Command::Worker(args) => worker::run(&args, &logs),
         Command::Fetch(args) => fetch::run(&args, &logs),
         Command::Crd => crd::run(),
     }

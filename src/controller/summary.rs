@@ -11,7 +11,7 @@ use crate::{
         WasmProxy, WasmProxyStatus,
         conditions::{ConditionStatus, ConditionType, Finding, Reason, find},
     },
-    resource::findings::without_worker,
+    resource::findings::{NO_WORKER, without_worker},
 };
 
 /// How it stands with the worker of a resource.
@@ -45,7 +45,7 @@ pub fn summary(resource: &WasmProxy, worker: &WorkerState, now: &Time) -> WasmPr
     findings.extend(reconciling(&ready));
     findings.extend(stalled(&ready));
     if let WorkerState::Absent(_) | WorkerState::Suspended = worker {
-        findings.extend(without_worker("no worker runs"));
+        findings.extend(without_worker(NO_WORKER));
     }
     findings.insert(0, ready);
     WasmProxyStatus {

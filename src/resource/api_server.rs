@@ -19,6 +19,9 @@ pub enum ApiError {
     /// It was refused, or failed.
     #[error("the API server: {0}")]
     Failed(#[from] kube::Error),
+    /// What it has answered with cannot be read.
+    #[error("the API server's answer cannot be read: {0}")]
+    Unreadable(String),
 }
 
 impl ApiError {

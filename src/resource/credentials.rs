@@ -12,10 +12,13 @@ use std::{
 };
 
 use crate::{
-    api::{LocalObjectReference, WasmProxySpec},
+    api::{BrokerSpec, LocalObjectReference, RegistrySpec, WasmProxySpec},
     mqtt, registry,
-    tls::Identity,
+    tls::{Identity, TlsOptions},
 };
+
+/// Every key that a Secret is looked at for.
+pub const KEYS: [&str; 7] = ["username", "password", "token", ".dockerconfigjson", "ca.crt", "tls.crt", "tls.key"];
 
 /// Everything secret that a worker is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,22 +92,58 @@ pub fn secret_names(spec: &WasmProxySpec) -> BTreeSet<&str> {
     references.into_iter().flatten().map(|reference| reference.name.as_str()).collect()
 }
 
+/// Secrets by their names.
+pub type Found = BTreeMap<String, SecretKeys>;
+
 /// What the Secrets hold for this spec. `found` has every one of [`secret_names`], by name.
 ///
 /// # Errors
 /// The first that does not hold what it should.
-pub fn credentials(spec: &WasmProxySpec, found: &BTreeMap<String, SecretKeys>) -> Result<Credentials, InvalidSecret> {
-    let secret =
-        |reference: &Option<LocalObjectReference>| reference.as_ref().and_then(|reference| found.get(&reference.name));
-    Ok(Credentials {
-        broker: secret(&spec.broker.secret_ref).map(SecretKeys::broker).transpose()?,
-        broker_certificates: secret(&spec.broker.cert_secret_ref)
-            .map_or(Ok(Certificates::default()), SecretKeys::certificates)?,
-        registry: secret(&spec.registry.secret_ref)
-            .map_or(Ok(registry::Credentials::Anonymous), SecretKeys::registry)?,
-        registry_certificates: secret(&spec.registry.cert_secret_ref)
-            .map_or(Ok(Certificates::default()), SecretKeys::certificates)?,
-    })
+pub fn credentials(spec: &WasmProxySpec, found: &Found) -> Result<Credentials, InvalidSecret> {
+    let (broker, broker_certificates) = broker_credentials(&spec.broker, found)?;
+    let (registry, registry_certificates) = registry_credentials(&spec.registry, found)?;
+    Ok(Credentials { broker, broker_certificates, registry, registry_certificates })
+}
+
+/// The broker's part of [`credentials`].
+///
+/// # Errors
+/// The first Secret that does not hold what it should.
+pub fn broker_credentials(
+    spec: &BrokerSpec,
+    found: &Found,
+) -> Result<(Option<mqtt::Credentials>, Certificates), InvalidSecret> {
+    let login = secret(&spec.secret_ref, found).map(SecretKeys::broker).transpose()?;
+    Ok((login, certificates(&spec.cert_secret_ref, found)?))
+}
+
+/// The registry's part of [`credentials`].
+///
+/// # Errors
+/// The first Secret that does not hold what it should.
+pub fn registry_credentials(
+    spec: &RegistrySpec,
+    found: &Found,
+) -> Result<(registry::Credentials, Certificates), InvalidSecret> {
+    let login = secret(&spec.secret_ref, found).map_or(Ok(registry::Credentials::Anonymous), SecretKeys::registry)?;
+    Ok((login, certificates(&spec.cert_secret_ref, found)?))
+}
+
+fn certificates(reference: &Option<LocalObjectReference>, found: &Found) -> Result<Certificates, InvalidSecret> {
+    let Some(keys) = secret(reference, found) else { return Ok(Certificates::default()) };
+    let certificates = keys.certificates()?;
+    // What no connection could use is refused here, so that a worker goes on with what it has.
+    let Certificates { ca, identity } = certificates.clone();
+    let insecure_skip_verify = ca.is_none();
+    let tls = TlsOptions { ca, system_roots_too: false, identity, insecure_skip_verify };
+    match tls.client_config() {
+        Ok(_) => Ok(certificates),
+        Err(error) => Err(keys.invalid(&format!("cannot be used: {error}"))),
+    }
+}
+
+fn secret<'a>(reference: &Option<LocalObjectReference>, found: &'a Found) -> Option<&'a SecretKeys> {
+    reference.as_ref().and_then(|reference| found.get(&reference.name))
 }
 
 impl SecretKeys {
@@ -211,6 +250,22 @@ mod tests {
         ] {
             assert!(message.starts_with("Secret broker in namespace edge ") && message.contains(named), "{message}");
             assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn certificates_that_no_connection_could_use_are_invalid() {
+        let reference = Some(LocalObjectReference { name: "broker".to_owned() });
+        let refusal = |pairs: &[(&str, &str)]| {
+            let found = Found::from([("broker".to_owned(), keys(pairs))]);
+            certificates(&reference, &found).unwrap_err().to_string()
+        };
+        for (message, named) in [
+            (refusal(&[("ca.crt", "hunter2")]), "the CA certificate is not a PEM certificate"),
+            (refusal(&[("tls.crt", "hunter2"), ("tls.key", "hunter2")]), "the client certificate is not a PEM"),
+        ] {
+            assert!(message.starts_with("Secret broker in namespace edge cannot be used: "), "{message}");
+            assert!(message.contains(named) && !message.contains("hunter2"), "{message}");
         }
     }
 

@@ -23,6 +23,9 @@ const WORST_FIRST: [FailureReason; 13] = [
     FailureReason::RegistryUnreachable,
 ];
 
+/// Why nobody knows how it stands with broker and registry.
+pub const NO_WORKER: &str = "no worker runs";
+
 /// `BrokerConnected`, `RegistryReady` and `ArtifactsPublished`.
 pub fn findings(progress: &Progress) -> [Finding; 3] {
     [broker_connected(progress), registry_ready(progress), artifacts_published(progress)]

@@ -8,13 +8,15 @@
 //! ```
 //!
 //! - Pure: `translate` (a spec as a worker understands it), `credentials` (what its Secrets hold), `memory` (a status as a
-//!   worker's memory), `report` and `findings` (progress as the worker's part of the status).
+//!   worker's memory), `report` and `findings` (progress as the worker's part of the status), `obstacles` (what is known
+//!   outside of the worker, and said in their place).
 //! - Reading and writing: `reporter` (when to write), `status` (how), `api_server` (within what time).
 
 pub mod api_server;
 pub mod credentials;
 pub(crate) mod findings;
 pub mod memory;
+pub mod obstacles;
 pub mod report;
 pub mod reporter;
 pub mod status;

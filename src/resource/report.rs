@@ -3,7 +3,7 @@
 //! Pure: the same progress and the same status before give the same part, so that equal parts mean that there is nothing
 //! to write. The conditions are in `findings`.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{api_server::time, findings::findings};
 use crate::{
@@ -46,6 +46,15 @@ pub fn worker_part(status: &WasmProxyStatus) -> WasmProxyStatus {
         conditions: conditions.cloned().collect(),
         ..status.clone()
     }
+}
+
+/// The same part without the times of its conditions' transitions, which are another each time that they are worked out anew.
+pub(super) fn timeless(part: &WasmProxyStatus) -> WasmProxyStatus {
+    let mut part = part.clone();
+    for condition in &mut part.conditions {
+        condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+    }
+    part
 }
 
 /// Chunks of the passes under way; at rest, of the declared artifacts.

@@ -2,6 +2,9 @@
 //!
 //! While chunks move there is a write every two seconds; a change of phase or of a condition is written at once; at rest
 //! there is none. What the API server does not take is tried again, with what is true by then.
+//!
+//! What somebody else has made of the worker's part is put right at once, and then ever more seldom, so that two who do not
+//! agree do not busy the API server. An API server that keeps something else than it was given is left alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,8 +19,9 @@ use tracing::{debug, warn};
 
 use super::{
     api_server::{ApiError, name_of, now},
-    findings::without_worker,
-    report::{report, worker_part},
+    findings::{NO_WORKER, without_worker},
+    obstacles::Obstacles,
+    report::{report, timeless, worker_part},
     status::later,
 };
 use crate::{
@@ -39,10 +43,18 @@ const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .without_max_times()
     .with_jitter();
 
+/// What stands for so long is not disputed any more.
+const SETTLED: Duration = Duration::from_secs(120);
+
 /// Where the reporter reads and writes.
 pub trait Board: Send + Sync + 'static {
     /// The resource as the watch has it; none once it is gone.
     fn watched(&self) -> Option<Arc<WasmProxy>>;
+
+    /// What is known outside of the worker.
+    fn obstacles(&self) -> Obstacles {
+        Obstacles::default()
+    }
 
     /// Makes `part` the worker's part of the status.
     fn write(&self, part: &WasmProxyStatus) -> impl Future<Output = Result<WasmProxy, ApiError>> + Send;
@@ -64,10 +76,33 @@ pub struct Reporter<B> {
     board: B,
     progress: watch::Receiver<Progress>,
     known: Arc<WasmProxy>,
-    /// What was written last: never written again without need, even where the API server keeps something else.
-    said: Option<WasmProxyStatus>,
+    said: Option<Said>,
     written: Instant,
     retries: ExponentialBackoff,
+    dispute: Dispute,
+}
+
+/// What was written last.
+struct Said {
+    /// As it was given to the API server, without times.
+    part: WasmProxyStatus,
+    /// As the API server has kept it.
+    kept: WasmProxyStatus,
+}
+
+/// How often, and when last, somebody else's word had to be taken back.
+#[derive(Default)]
+struct Dispute {
+    last: Option<Instant>,
+    count: u32,
+}
+
+/// What a reporter knows when it ends.
+pub struct Left {
+    /// The resource as its last write left it, or as it was watched later.
+    pub known: Arc<WasmProxy>,
+    /// The worker's part of the status, where it has done what the API server does not know of.
+    pub unsaid: Option<WasmProxyStatus>,
 }
 
 /// How soon something is to be written.
@@ -75,13 +110,15 @@ pub struct Reporter<B> {
 enum Urgency {
     Now,
     Soon,
+    /// It was said, and somebody else has changed it.
+    Disputed,
 }
 
 impl<B: Board> Reporter<B> {
     /// A reporter of `progress`, on a resource that was last seen as `known`.
     pub fn new(board: B, progress: watch::Receiver<Progress>, known: Arc<WasmProxy>) -> Self {
-        let retries = RETRIES.build();
-        Self { board, progress, known, said: None, written: Instant::now(), retries }
+        let (retries, dispute) = (RETRIES.build(), Dispute::default());
+        Self { board, progress, known, said: None, written: Instant::now(), retries, dispute }
     }
 
     /// Reports until the worker is gone, or `ending` is cancelled because it soon will be. `look` wakes it to compare with
@@ -92,6 +129,7 @@ impl<B: Board> Reporter<B> {
             let due = match self.urgency(&part) {
                 Some(Urgency::Now) => Some(self.written + MOMENT),
                 Some(Urgency::Soon) => Some(self.written + INTERVAL),
+                Some(Urgency::Disputed) => Some(self.written + self.dispute.wait()),
                 None => None,
             };
             if due.is_some_and(|due| due <= Instant::now()) {
@@ -102,7 +140,7 @@ impl<B: Board> Reporter<B> {
                 _ = self.progress.changed() => {
                     ending.run_until_cancelled(sleep(GLANCE)).await;
                 }
-                () = look.notified() => self.said = None,
+                () = look.notified() => {}
                 () = sleep_until(due.unwrap_or(self.written)), if due.is_some() => {}
                 () = ending.cancelled() => {}
             }
@@ -115,16 +153,24 @@ impl<B: Board> Reporter<B> {
         let mut part = self.part();
         if ending != Ending::Replaced {
             part.broker = None;
+            part.conditions = self.without_worker(ending);
         }
-        if ending == Ending::Lost {
-            part.conditions = self.lost();
-        }
-        if Some(&part) == self.said.as_ref() || part == self.known_part() {
+        if self.is_said(&part) || part == self.known_part() {
             return;
         }
-        if let Err(error) = self.board.write(&part).await {
-            warn!(resource = name_of(&self.known), %error, "the last state of the worker could not be written");
+        match self.board.write(&part).await {
+            Ok(resource) => self.take(&part, resource),
+            Err(error) => {
+                warn!(resource = name_of(&self.known), %error, "the last state of the worker could not be written");
+            }
         }
+    }
+
+    /// Ends it, and says what it leaves.
+    pub fn leave(mut self) -> Left {
+        let (part, known) = (self.part(), self.known_part());
+        let is_known = part.artifacts == known.artifacts && part.transfers == known.transfers;
+        Left { unsaid: (!is_known).then_some(part), known: self.known }
     }
 
     fn part(&mut self) -> WasmProxyStatus {
@@ -132,28 +178,47 @@ impl<B: Board> Reporter<B> {
             self.known = later(self.known.clone(), watched);
         }
         let before = self.known.status.clone().unwrap_or_default();
-        report(&self.progress.borrow_and_update(), &before, &now())
+        let now = now();
+        let mut part = report(&self.progress.borrow_and_update(), &before, &now);
+        self.board.obstacles().say_in(&mut part, &before.conditions, &now);
+        part
     }
 
     fn known_part(&self) -> WasmProxyStatus {
         self.known.status.as_ref().map(worker_part).unwrap_or_default()
     }
 
+    /// Whether it was written already, and nobody else has changed what the API server has kept of it.
+    fn is_said(&self, part: &WasmProxyStatus) -> bool {
+        self.said.as_ref().is_some_and(|said| said.part == timeless(part)) && !self.is_disputed()
+    }
+
+    /// Whether somebody else has changed what was written last.
+    fn is_disputed(&self) -> bool {
+        self.said.as_ref().is_some_and(|said| said.kept != self.known_part())
+    }
+
     fn urgency(&self, part: &WasmProxyStatus) -> Option<Urgency> {
-        if Some(part) == self.said.as_ref() { None } else { urgency(&self.known_part(), part) }
+        if self.is_said(part) {
+            return None;
+        }
+        let urgency = urgency(&self.known_part(), part)?;
+        Some(if self.is_disputed() { Urgency::Disputed } else { urgency })
     }
 
     async fn write(&mut self, part: WasmProxyStatus) {
         match self.board.write(&part).await {
             Ok(resource) => {
-                self.known = Arc::new(resource);
-                self.said = Some(part);
+                if self.is_disputed() {
+                    self.dispute.note();
+                }
+                self.take(&part, resource);
                 self.written = Instant::now();
                 self.retries = RETRIES.build();
             }
             Err(error) if error.code() == Some(404) => {
                 debug!(resource = name_of(&self.known), "the resource is gone, and its worker will be");
-                self.said = Some(part);
+                self.said = Some(Said { part: timeless(&part), kept: self.known_part() });
             }
             Err(error) => {
                 let wait = self.retries.next().unwrap_or(INTERVAL);
@@ -163,12 +228,35 @@ impl<B: Board> Reporter<B> {
         }
     }
 
-    /// Nobody knows any more what a lost worker knew.
-    fn lost(&self) -> Vec<Condition> {
-        let before = self.known_part().conditions;
-        without_worker("the worker has ended unexpectedly; it is started again")
-            .map(|finding| finding.into_condition(self.progress.borrow().generation, &before, &now()))
-            .to_vec()
+    fn take(&mut self, part: &WasmProxyStatus, resource: WasmProxy) {
+        self.known = Arc::new(resource);
+        self.said = Some(Said { part: timeless(part), kept: self.known_part() });
+    }
+
+    /// Nobody knows any more what the worker knew.
+    fn without_worker(&self, ending: Ending) -> Vec<Condition> {
+        let why = match ending {
+            Ending::Lost => "the worker has ended unexpectedly; it is started again",
+            Ending::Stopped | Ending::Replaced => NO_WORKER,
+        };
+        let (before, generation) = (self.known_part().conditions, self.known.metadata.generation.unwrap_or_default());
+        without_worker(why).map(|finding| finding.into_condition(generation, &before, &now())).to_vec()
+    }
+}
+
+impl Dispute {
+    /// Between the last write and the one that takes back what somebody else has written: nothing at first.
+    fn wait(&self) -> Duration {
+        if self.is_over() { MOMENT } else { INTERVAL.saturating_mul(1 << (self.count - 1).min(4)) }
+    }
+
+    fn note(&mut self) {
+        self.count = if self.is_over() { 1 } else { self.count + 1 };
+        self.last = Some(Instant::now());
+    }
+
+    fn is_over(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= SETTLED)
     }
 }
 

@@ -9,7 +9,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
-    api::conditions::find,
+    api::{
+        self,
+        conditions::{Finding, Reason, find},
+    },
     mqtt::{ConnectionState, Version},
     resource::{
         fixtures::{artifact, resource},
@@ -27,6 +30,8 @@ struct Fake(Arc<Mutex<State>>);
 struct State {
     resource: WasmProxy,
     writes: usize,
+    version: usize,
+    obstacles: Obstacles,
     /// The HTTP statuses of the next answers.
     failures: Vec<u16>,
     /// Takes every write, and keeps none.
@@ -38,7 +43,14 @@ impl Fake {
         let mut resource = resource(&json!({}));
         resource.status = status;
         resource.metadata.resource_version = Some("1".to_owned());
-        Self(Arc::new(Mutex::new(State { resource, writes: 0, failures: Vec::new(), forgetful: false })))
+        Self(Arc::new(Mutex::new(State {
+            resource,
+            writes: 0,
+            version: 1,
+            obstacles: Obstacles::default(),
+            failures: Vec::new(),
+            forgetful: false,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -63,6 +75,10 @@ impl Board for Fake {
         Some(Arc::new(self.state().resource.clone()))
     }
 
+    fn obstacles(&self) -> Obstacles {
+        self.state().obstacles.clone()
+    }
+
     async fn write(&self, part: &WasmProxyStatus) -> Result<WasmProxy, ApiError> {
         let mut state = self.state();
         state.writes += 1;
@@ -73,8 +89,8 @@ impl Board for Fake {
         if !state.forgetful {
             state.resource.status = Some(part.clone());
         }
-        let version = state.writes + 1;
-        state.resource.metadata.resource_version = Some(version.to_string());
+        state.version += 1;
+        state.resource.metadata.resource_version = Some(state.version.to_string());
         Ok(state.resource.clone())
     }
 }
@@ -222,6 +238,7 @@ async fn what_somebody_else_has_changed_is_put_right_once_it_is_looked_at() {
     {
         let mut state = scene.fake.state();
         state.resource.status = None;
+        state.version = 99;
         state.resource.metadata.resource_version = Some("99".to_owned());
     }
     scene.look.notify_one();
@@ -235,8 +252,86 @@ async fn an_api_server_that_keeps_something_else_is_not_fought_with() {
     let fake = Fake::new(None);
     fake.state().forgetful = true;
     let scene = Scene::new(fake, progress(Phase::Published, 1000));
+    for _ in 0..3 {
+        sleep(HOUR).await;
+        scene.look.notify_one();
+    }
     sleep(HOUR).await;
     assert_eq!(scene.fake.writes(), 1);
+}
+
+/// What the controller writes where it finds no worker.
+fn taken(fake: &Fake) {
+    let mut state = fake.state();
+    let generation = state.resource.metadata.generation.unwrap();
+    state.version += 1;
+    state.resource.metadata.resource_version = Some(state.version.to_string());
+    let status = state.resource.status.as_mut().unwrap();
+    status.conditions =
+        without_worker(NO_WORKER).map(|finding| finding.into_condition(generation, &[], &now())).to_vec();
+}
+
+#[tokio::test(start_paused = true)]
+async fn conditions_that_somebody_else_has_taken_are_taken_back_at_once() {
+    let scene = Scene::new(Fake::new(None), progress(Phase::Published, 1000));
+    sleep(HOUR).await;
+    let before = scene.fake.status();
+    taken(&scene.fake);
+    scene.look.notify_one();
+    sleep(MOMENT).await;
+    assert_eq!(timeless(&scene.fake.status()), timeless(&before));
+    sleep(HOUR).await;
+    assert_eq!(scene.fake.writes(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_them_again_and_again_is_answered_ever_more_seldom() {
+    let scene = Scene::new(Fake::new(None), progress(Phase::Published, 1000));
+    sleep(HOUR).await;
+    let (minutes, step) = (10, Duration::from_millis(50));
+    for _ in 0..minutes * 60 * 20 {
+        taken(&scene.fake);
+        scene.look.notify_one();
+        sleep(step).await;
+    }
+    // At once, then after 2, 4, 8 and 16 s, and then every 32 s.
+    assert!((19..=24).contains(&scene.fake.writes()), "{}", scene.fake.writes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_obstacle_takes_the_place_of_what_the_progress_means() {
+    let fake = Fake::new(None);
+    let scene = Scene::new(fake.clone(), progress(Phase::Published, 1000));
+    sleep(HOUR).await;
+    let (about, status, reason) = (WORKER_CONDITIONS[0], ConditionStatus::False, Reason::SecretInvalid);
+    let finding = Finding { about, status, reason, message: "Secret broker lacks a key".to_owned() };
+    fake.state().obstacles = Obstacles { generation: 4, findings: vec![finding] };
+    scene.look.notify_one();
+    sleep(MOMENT).await;
+    let after = scene.fake.status().conditions;
+    let says = |about| find(&after, about).map(|c| (c.reason.as_str(), c.observed_generation)).unwrap();
+    assert_eq!(says(WORKER_CONDITIONS[0]), ("SecretInvalid", Some(4)));
+    assert_eq!(says(WORKER_CONDITIONS[1]), ("Succeeded", Some(3)));
+
+    fake.state().obstacles = Obstacles::default();
+    scene.look.notify_one();
+    sleep(MOMENT + GLANCE).await;
+    assert_eq!(find(&scene.fake.status().conditions, about).unwrap().reason, "Connected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_has_not_taken_is_left_to_the_next() {
+    let scene = Scene::new(Fake::new(None), progress(Phase::Streaming, 0));
+    sleep(HOUR).await;
+    for (failures, unsaid) in [(vec![500; 9], true), (vec![], false)] {
+        let scene = Scene::new(scene.fake.clone(), progress(Phase::Published, 1000));
+        scene.fake.state().failures = failures;
+        scene.ending.cancel();
+        let mut reporter = scene.reporter.await.unwrap();
+        reporter.conclude(Ending::Stopped).await;
+        let left = reporter.leave();
+        assert_eq!(left.unsaid.map(|part| part.artifacts[0].phase), unsaid.then_some(api::Phase::Published));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,6 +358,7 @@ async fn a_worker_that_was_stopped_has_no_connection_and_keeps_its_artifacts() {
     let before = scene.fake.status();
     let after = scene.end(Ending::Stopped).await;
     assert_eq!((after.broker, after.artifacts), (None, before.artifacts));
+    assert!(after.conditions.iter().all(|condition| condition.reason == "WorkerUnavailable"));
 }
 
 #[tokio::test(start_paused = true)]

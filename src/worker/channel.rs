@@ -25,7 +25,7 @@ use super::{
     notices::Limiter,
     pace::Pace,
     pass::Pass,
-    progress::{ArtifactProgress, Source},
+    progress::Source,
     publisher::SendError,
     pull::{Pull, PullError, Pulls},
     receipts::Receipts,
@@ -226,26 +226,8 @@ impl Channel {
 
     /// Takes up what is declared, and what is not any more.
     fn declare(&mut self) {
-        let (config, tracker) = (&self.config, &self.link.tracker);
-        tracker.update(|progress| {
-            progress.generation = config.generation;
-            progress.denied_notices.clear();
-            let mut before = std::mem::take(&mut progress.artifacts);
-            for artifact in &config.artifacts {
-                let reference = artifact.reference.to_string();
-                let new = || ArtifactProgress::new(&artifact.app_name, Source::Declared);
-                let mut known = before.remove(&reference).unwrap_or_else(new);
-                // What a device has asked for was not said as it is declared now.
-                if known.source == Source::Requested || known.target != config.target(artifact.plain) {
-                    known.completed = None;
-                }
-                known.source = Source::Declared;
-                progress.artifacts.insert(reference, known);
-            }
-            before.values_mut().for_each(|artifact| artifact.source = Source::Requested);
-            progress.artifacts.append(&mut before);
-            progress.forget_old_requests();
-        });
+        let config = &self.config;
+        self.link.tracker.update(|progress| progress.declare(config));
         self.declared.declare(&config.artifacts, Instant::now());
         let declared = &self.declared;
         self.schedule.withdraw(|app_name| declared.get(app_name).map(Artifact::formats).unwrap_or_default());

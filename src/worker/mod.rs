@@ -50,6 +50,7 @@ pub use config::{Artifact, BrokerConfig, WorkerConfig};
 pub use progress::{
     ArtifactProgress, Failure, FailureReason, MAX_REQUESTED, Phase, Progress, RegistryState, Source, Totals,
 };
+pub(crate) use supervisor::session_end;
 
 use crate::mqtt::SessionEnd;
 use tracker::Tracker;

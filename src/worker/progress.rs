@@ -5,6 +5,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::config::WorkerConfig;
 use crate::{digest::Digest, mqtt::ConnectionState, registry::RegistryError};
 
 /// How far a worker is.
@@ -184,6 +185,28 @@ impl ArtifactProgress {
 }
 
 impl Progress {
+    /// Takes up what `config` declares: as not done yet, unless it was published to the same target. What is not declared any
+    /// more is as if a device had asked for it.
+    pub fn declare(&mut self, config: &WorkerConfig) {
+        self.generation = config.generation;
+        self.denied_notices.clear();
+        let mut before = std::mem::take(&mut self.artifacts);
+        for artifact in &config.artifacts {
+            let reference = artifact.reference.to_string();
+            let new = || ArtifactProgress::new(&artifact.app_name, Source::Declared);
+            let mut known = before.remove(&reference).unwrap_or_else(new);
+            // What a device has asked for was not said as it is declared now.
+            if known.source == Source::Requested || known.target != config.target(artifact.plain) {
+                known.completed = None;
+            }
+            known.source = Source::Declared;
+            self.artifacts.insert(reference, known);
+        }
+        before.values_mut().for_each(|artifact| artifact.source = Source::Requested);
+        self.artifacts.append(&mut before);
+        self.forget_old_requests();
+    }
+
     /// Chunks acknowledged and chunks in all, of the passes under way.
     pub fn under_way(&self) -> (u64, u64) {
         let streaming = self.artifacts.values().filter(|artifact| artifact.phase == Phase::Streaming);

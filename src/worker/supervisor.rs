@@ -73,7 +73,7 @@ async fn serve(
 }
 
 /// What becomes of the session that was kept for `old` when `new` takes over.
-fn session_end(old: &WorkerConfig, new: &WorkerConfig) -> SessionEnd {
+pub(crate) fn session_end(old: &WorkerConfig, new: &WorkerConfig) -> SessionEnd {
     let same = old.broker.url == new.broker.url
         && old.broker.client_id == new.broker.client_id
         && old.prefix == new.prefix
@@ -85,7 +85,7 @@ fn report(tracker: &Tracker, config: &WorkerConfig, error: &OpenError) {
     tracing::error!("{error}");
     let message = error.to_string();
     tracker.update(|progress| {
-        progress.generation = config.generation;
+        progress.declare(config);
         match error {
             OpenError::Broker(_) => {
                 let failure = ConnectFailure { kind: FailureKind::Protocol, message };

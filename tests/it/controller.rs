@@ -3,7 +3,7 @@
 //! Each test has a namespace, a broker and a registry of its own, and a controller that watches that namespace.
 
 mod failures;
-mod floor;
+pub mod floor;
 mod lifecycle;
 mod program;
 mod secrets;

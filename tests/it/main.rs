@@ -16,6 +16,7 @@ mod lab;
 mod modules;
 mod mqtt;
 mod old_device;
+mod pod;
 mod protocol;
 mod registry;
 mod soak;

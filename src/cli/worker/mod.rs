@@ -1,44 +1,60 @@
-//! `wasmproxy worker`: serves one channel without Kubernetes, in the place of Propeller's proxy.
+//! `wasmproxy worker`: serves one channel until a signal comes.
 //!
-//! [`environment`] makes [`Settings`] of the environment; this file runs a [`Worker`] by them until a signal comes, and
-//! answers probes meanwhile. What the worker does, and how its connection fares, those say in the log themselves.
+//! - `pod`: as a resource says that it watches, in its own Pod or as a sidecar;
+//! - `standalone`: as the `environment` says, without Kubernetes.
 
 mod environment;
+mod pod;
+mod standalone;
 
 use std::{
-    collections::BTreeMap,
-    env,
-    io::{self, Write as _},
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
-use tokio::{
-    runtime::{Builder, Runtime},
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-    time::timeout,
-};
-use tracing::{info, warn};
+use clap::Args;
+use tokio::runtime::{Builder, Runtime};
 
-use self::environment::{HttpAddress, Settings, SettingsError, Surroundings};
-use super::LogArgs;
-use crate::{
-    mqtt::{ConnectionState, SessionEnd},
-    telemetry::{
-        logs,
-        probes::{self, Health, Probes},
-    },
-    worker::{Progress, Worker},
-};
+use super::{CACHE_SIZE, LogArgs};
+use crate::api::quantity::parse_bytes;
 
-/// How long the end may take: less than the 5 s that are promised, since the process has to go away, too.
-const STOP_WITHIN: Duration = Duration::from_millis(4500);
+/// What `wasmproxy worker --help` says at its end.
+pub(super) const DETAILS: &str = "\
+With a resource
+---------------
+The worker does what the resource says, and takes up what changes there without a restart. It
+writes how that goes into the resource's status, in BrokerConnected, RegistryReady and
+ArtifactsPublished among others. Where the resource is deleted or suspended it ends its session
+with the broker and waits. The cluster is found as kubectl finds it, by KUBECONFIG or
+~/.kube/config; in a Pod by its service account.
 
-/// What `wasmproxy worker --help` says of the environment.
-pub(super) const ENVIRONMENT: &str = "\
+The controller starts such a worker in a Pod of its own. To run it yourself, as a sidecar say,
+set spec.worker.management to External, and give it
+  a service account    spec.worker.serviceAccountName: the controller lets it get, list and watch
+                       this one resource, and patch its status. It needs no other rights
+  its Secrets          each that the resource names in a directory of its own below
+                       --secrets-dir, called like the Secret: a volume for each, of the whole
+                       Secret (optional: true, no items, no subPath). Changes are in use within
+                       seconds of the kubelet's bringing them. Files of plain directories will
+                       do, too, with the Secret's keys as names
+  its environment      WASMPROXY_RESOURCE, and POD_NAMESPACE where the resource is in another
+                       namespace than the Pod; WASMPROXY_RESOURCE_UID where it is known
+  a place for modules  WASMPROXY_CACHE_DIR on an emptyDir, with WASMPROXY_CACHE_SIZE below its
+                       limit; without one each pass reads the registry
+  probes               /healthz for liveness: the worker is stuck. /readyz for readiness: it has
+                       read the resource; whether the broker is there is BrokerConnected
+  time to end          terminationGracePeriodSeconds: 15
+One worker a resource: two would take the session with the broker from each other.
+
+SIGTERM and SIGINT end the worker within 15 s. The broker keeps its session, unless the resource
+is gone or suspended; a second signal ends it at once.
+
+Without a resource
+------------------
 Environment (an empty value means unset; older names for the same are in brackets):
-  PROXY_REGISTRY_URL       where modules are found: host[:port], or http://host:port
+PROXY_REGISTRY_URL       where modules are found: host[:port], or http://host:port
   PROXY_CHANNEL_ID         the devices' channel
   PROXY_TENANT_ID          its tenant: topics are m/{tenant}/c/{channel}/...
   PROXY_DOMAIN_ID          its domain: topics are m/{domain}/c/{channel}/messages/...
@@ -73,146 +89,65 @@ in the working directory, section [proxy]: entity_id, api_key, channel_id, tenan
 SIGTERM and SIGINT end the worker within 5 s, and the broker keeps its session; a second one
 ends it at once.";
 
-/// Why the worker did not start, or did not end as it should.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error("PROXY_HTTP_PORT: port {port} cannot be listened on: {source}; say another one, or 0 for no probes")]
-    Probes { port: u16, source: io::Error },
-    #[error("the operating system refuses what every program needs: {0}")]
-    System(#[from] io::Error),
-    #[error("the worker has broken down: this is a defect, please report it with the lines before")]
-    BrokenDown,
+/// The arguments of `wasmproxy worker`.
+#[derive(Args)]
+#[command(next_help_heading = "With a resource")]
+pub(super) struct WorkerArgs {
+    /// The `WasmProxy` that says what to do [default: none, the environment does]
+    #[arg(long, value_name = "NAME", env = "WASMPROXY_RESOURCE")]
+    resource: Option<String>,
+    /// Its namespace [default: the Pod's, or that of kubectl]
+    #[arg(long, short, env = "POD_NAMESPACE")]
+    namespace: Option<String>,
+    /// Its UID: another object of that name is left alone [default: any]
+    #[arg(long, env = "WASMPROXY_RESOURCE_UID")]
+    uid: Option<String>,
+    /// Directory with a directory for each Secret that it names
+    #[arg(long, value_name = "DIR", env = "WASMPROXY_SECRETS_DIR", default_value = "/run/wasmproxy/secrets")]
+    secrets_dir: PathBuf,
+    /// Directory in which modules are kept [default: they are not]
+    #[arg(long, value_name = "DIR", env = "WASMPROXY_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Bytes that modules may take up there, such as 512Mi
+    #[arg(long, value_name = "BYTES", env = "WASMPROXY_CACHE_SIZE", default_value = CACHE_SIZE, value_parser = parse_bytes)]
+    cache_size: u64,
+    /// Port of /healthz and /readyz; 0 for none
+    #[arg(long, value_name = "PORT", env = "WASMPROXY_HTTP_PORT", default_value_t = 9191)]
+    http_port: u16,
+    /// Address of that port [default: all of this machine]
+    #[arg(long, value_name = "ADDRESS", env = "WASMPROXY_HTTP_HOST")]
+    http_host: Option<IpAddr>,
 }
 
-/// Runs it until a signal comes.
-pub(super) fn run(logs: &LogArgs) -> ExitCode {
-    match settings().map_err(Failure::from).and_then(|settings| start(settings, logs)) {
-        Ok(code) => code,
-        Err(failure) => {
-            // Where nobody listens on standard error, the exit code must do.
-            let _ = writeln!(io::stderr(), "wasmproxy: {failure}");
-            ExitCode::from(if matches!(failure, Failure::Settings(_)) { 2 } else { 1 })
-        }
+impl WorkerArgs {
+    /// An empty variable is as good as none.
+    fn resource(&self) -> Option<&str> {
+        self.resource.as_deref().filter(|name| !name.is_empty())
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+    }
+
+    fn uid(&self) -> Option<&str> {
+        self.uid.as_deref().filter(|uid| !uid.is_empty())
+    }
+
+    fn cache_dir(&self) -> Option<&Path> {
+        self.cache_dir.as_deref().filter(|dir| !dir.as_os_str().is_empty())
     }
 }
 
-/// The settings that this process finds.
-fn settings() -> Result<Settings, SettingsError> {
-    let ours = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        let name = name.into_string().ok().filter(|name| name.starts_with("PROXY_"))?;
-        Some(value.into_string().map_err(|_| SettingsError::NotUtf8(name.clone())).map(|value| (name, value)))
-    };
-    let variables = env::vars_os().filter_map(ours).collect::<Result<BTreeMap<_, _>, _>>()?;
-    let hostname = hostname::get().unwrap_or_default();
-    let surroundings = Surroundings {
-        variables: &variables,
-        hostname: &hostname.to_string_lossy(),
-        read: &|path| std::fs::read(path),
-    };
-    let mut settings = Settings::read(&surroundings)?;
-    settings.check_tls()?;
-    settings.open_cache()?;
-    Ok(settings)
-}
-
-fn start(settings: Settings, logs: &LogArgs) -> Result<ExitCode, Failure> {
-    let level = logs.log_level.or(settings.log_level).unwrap_or_default();
-    // Nothing before this sets up logs.
-    let _ = logs::init(logs.log_format, level);
-    let runtime = runtime()?;
-    let ended = runtime.block_on(serve(settings));
-    // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.
-    runtime.shutdown_background();
-    ended
+/// Runs it until a signal comes.
+pub(super) fn run(args: &WorkerArgs, logs: &LogArgs) -> ExitCode {
+    match args.resource() {
+        Some(resource) => pod::run(resource, args, logs),
+        None => standalone::run(logs),
+    }
 }
 
 /// One thread for the worker, beside this one: a channel keeps no more than that busy. With each further one the memory
 /// allocator keeps an arena of its own, and the peak grew by some megabytes, in no order, without a gain in speed.
 fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).enable_all().build()
-}
-
-async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
-    let mut signals = Signals::listen()?;
-    let Settings { worker: config, http, instance_id, warnings, .. } = settings;
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        instance = instance_id,
-        broker = %config.broker.url,
-        client = config.broker.client_id,
-        topics = %config.prefix,
-        registry = config.registry.host,
-        "starting"
-    );
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    let worker = Worker::start(config, Progress::default());
-    let mut progress = worker.progress();
-    let _probes = match http {
-        Some(address) => Some(answer_probes(address, progress.clone(), instance_id).await?),
-        None => None,
-    };
-
-    let first = tokio::select! {
-        signal = signals.next() => signal,
-        // The progress goes on for as long as the worker does.
-        _ = progress.wait_for(|_| false) => return Err(Failure::BrokenDown),
-    };
-    info!(signal = first.name, "ending: what is in flight is finished");
-    tokio::select! {
-        ended = timeout(STOP_WITHIN, worker.stop(SessionEnd::Keep)) => {
-            match ended {
-                Ok(()) => info!("ended"),
-                Err(_) => warn!("ended without the broker's last acknowledgements"),
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        // As shells say it of programs that a signal has ended.
-        second = signals.next() => Ok(ExitCode::from(128 + second.number)),
-    }
-}
-
-async fn answer_probes(
-    HttpAddress { host, port }: HttpAddress,
-    progress: watch::Receiver<Progress>,
-    instance_id: Option<String>,
-) -> Result<Probes, Failure> {
-    let refused = |source| Failure::Probes { port, source };
-    let listener = probes::listen(host, port).await.map_err(refused)?;
-    let health = Health { status: "ok", service: "proxy", version: env!("CARGO_PKG_VERSION"), instance_id };
-    let watched = progress.clone();
-    let alive = move || watched.has_changed().map(drop).map_err(|_| "the worker has broken down".to_owned());
-    let ready = move || match &progress.borrow().broker {
-        Some(ConnectionState::Connected { .. }) => Ok(()),
-        _ => Err("not connected to the broker".to_owned()),
-    };
-    Probes::serve(listener, probes::router(alive, ready).merge(health.router())).map_err(refused)
-}
-
-/// The signals that end a program politely.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-/// A signal that came.
-struct Received {
-    name: &'static str,
-    number: u8,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> Received {
-        tokio::select! {
-            _ = self.terminate.recv() => Received { name: "SIGTERM", number: 15 },
-            _ = self.interrupt.recv() => Received { name: "SIGINT", number: 2 },
-        }
-    }
 }

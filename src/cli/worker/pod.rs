@@ -1,0 +1,115 @@
+//! `wasmproxy worker --resource`: serves one channel as a resource says.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::{Client, Config, config::InferConfigError};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{WorkerArgs, runtime};
+use crate::{
+    cli::{LogArgs, signals::Signals},
+    pod::{self, BrokenDown, Health, Options},
+    registry::{Cache, CacheError},
+    telemetry::{
+        logs,
+        probes::{self, Probes},
+    },
+};
+
+/// How long a connection to the API server may be silent: a watch ends by itself after five minutes at the latest.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// Why the worker did not start, or did not end as it should.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("no cluster is configured: set KUBECONFIG, or run in a Pod ({0})")]
+    NoCluster(#[from] InferConfigError),
+    #[error("the configuration of the cluster cannot be used: {0}")]
+    Client(#[from] kube::Error),
+    #[error("--cache-dir: {0}")]
+    Cache(#[from] CacheError),
+    #[error("--http-port: port {port} cannot be listened on: {source}; say another one, or 0 for no probes")]
+    Probes { port: u16, source: io::Error },
+    #[error("the operating system refuses what every program needs: {0}")]
+    System(#[from] io::Error),
+    #[error(transparent)]
+    BrokenDown(#[from] BrokenDown),
+}
+
+/// Runs it until a signal comes.
+pub(super) fn run(resource: &str, args: &WorkerArgs, logs: &LogArgs) -> ExitCode {
+    match start(resource, args, logs) {
+        Ok(code) => code,
+        Err(failure) => {
+            // Where nobody listens on standard error, the exit code must do.
+            let _ = writeln!(io::stderr(), "wasmproxy: {failure}");
+            let is_usage = matches!(failure, Failure::NoCluster(_) | Failure::Client(_) | Failure::Cache(_));
+            ExitCode::from(if is_usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn start(resource: &str, args: &WorkerArgs, logs: &LogArgs) -> Result<ExitCode, Failure> {
+    // Nothing before this sets up logs.
+    let _ = logs::init(logs.log_format, logs.log_level.unwrap_or_default());
+    let cache = args.cache_dir().map(|dir| Cache::open(dir, args.cache_size)).transpose()?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(serve(resource, args, cache));
+    // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(resource: &str, args: &WorkerArgs, cache: Option<Cache>) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::listen()?;
+    let mut config = Config::infer().await?;
+    (config.read_timeout, config.reset_reader_on_write) = (Some(SILENCE), true);
+    let options = Options {
+        namespace: args.namespace().unwrap_or(&config.default_namespace).to_owned(),
+        name: resource.to_owned(),
+        uid: args.uid().map(str::to_owned),
+        secrets: args.secrets_dir.clone(),
+        cache,
+    };
+    let client = Client::try_from(config)?;
+    let health = Arc::new(Health::default());
+    let _probes = answer_probes(args, health.clone()).await?;
+    let stop = CancellationToken::new();
+    let mut worker = std::pin::pin!(pod::run(client, options, health, stop.clone()));
+
+    let first = tokio::select! {
+        signal = signals.next() => signal,
+        ended = &mut worker => return Ok(ended.map(|()| ExitCode::SUCCESS)?),
+    };
+    info!(signal = first.name, "ending: what is in flight is finished");
+    stop.cancel();
+    tokio::select! {
+        ended = worker => {
+            ended?;
+            info!("ended");
+            Ok(ExitCode::SUCCESS)
+        }
+        // As shells say it of programs that a signal has ended.
+        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
+    }
+}
+
+async fn answer_probes(args: &WorkerArgs, health: Arc<Health>) -> Result<Option<Probes>, Failure> {
+    let port = args.http_port;
+    if port == 0 {
+        return Ok(None);
+    }
+    let watched = health.clone();
+    let (alive, ready) = (move || watched.alive(), move || health.ready());
+    let listen = async {
+        let listener = probes::listen(args.http_host, port).await?;
+        Probes::serve(listener, probes::router(alive, ready))
+    };
+    listen.await.map(Some).map_err(|source| Failure::Probes { port, source })
+}
