@@ -70,8 +70,24 @@ words! {
         Starting,
         /// No worker runs, so nobody knows.
         WorkerUnavailable,
+        /// The worker is run by whoever wrote the resource, and reports.
+        ExternalWorker,
         /// An object of the worker's name is there that is not ours.
         ChildConflict,
+        /// The API server does not let the controller make an object of the worker's.
+        ChildForbidden,
+        /// No Pod may be made for the worker: a quota is used up, or the namespace's Pod security forbids it.
+        PodRefused,
+        /// No node takes the worker's Pod.
+        Unschedulable,
+        /// The worker's image cannot be pulled.
+        ImagePullFailed,
+        /// The worker's container cannot be made.
+        ContainerFailed,
+        /// The worker ends as soon as it is started.
+        WorkerCrashing,
+        /// The worker runs, and does not become ready.
+        WorkerNotReady,
         /// Another resource means the same broker and topics.
         ChannelConflict,
 

@@ -178,6 +178,15 @@ pub(super) const MODULE_SIZE: Rule = rule(
     "limits.moduleSize must be a whole number of bytes between 1Ki and 1Ti, as in 512Mi or 1Gi",
 );
 
+pub(super) const CACHE_SIZE: Rule = rule(
+    concat!(
+        "string(self).matches(r'^[0-9]{1,15}([kMGT]|[KMGT]i)?$') ",
+        "&& quantity(string(self)).compareTo(quantity('1Mi')) >= 0 ",
+        "&& quantity(string(self)).compareTo(quantity('1Ti')) <= 0"
+    ),
+    "limits.cacheSize must be a whole number of bytes between 1Mi and 1Ti, as in 512Mi or 1Gi",
+);
+
 pub(super) const PACE: Rule = rule(
     concat!(
         "string(self).matches(r'^[0-9]{1,15}([kMGT]|[KMGT]i)?$') ",
@@ -187,25 +196,84 @@ pub(super) const PACE: Rule = rule(
     "pace must be a whole number of bytes a second between 1k and 1T, as in 500k or 50M",
 );
 
+// Worker.
+
+pub(super) const WORKER_EXTERNAL_ACCOUNT: Rule = rule(
+    "self.management != 'External' || has(self.serviceAccountName)",
+    "worker.management External needs worker.serviceAccountName: the service account that your own worker runs as",
+);
+
+pub(super) const WORKER_MANAGED_ACCOUNT: Rule = rule(
+    "self.management == 'External' || !has(self.serviceAccountName)",
+    "worker.serviceAccountName is for management External: a Managed worker has a service account of its own",
+);
+
+pub(super) const WORKER_EXTERNAL_POD: Rule = rule(
+    concat!(
+        "self.management != 'External' || !(has(self.resources) || has(self.nodeSelector) || has(self.tolerations) ",
+        "|| has(self.affinity) || has(self.podLabels) || has(self.podAnnotations) || has(self.imagePullSecrets))"
+    ),
+    "worker.management External means a Pod of your own: set resources, nodeSelector and the like there, not here",
+);
+
+/// DNS-1123 subdomains, as for every `ServiceAccount`.
+pub(super) const WORKER_ACCOUNT_NAME: Rule = rule(
+    r"self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+    concat!(
+        "worker.serviceAccountName must be that of a ServiceAccount: lower-case letters, digits, - and ., ",
+        "with a letter or digit at either end"
+    ),
+);
+
+pub(super) const WORKER_QUANTITIES: Rule = rule(
+    concat!(
+        "(!has(self.requests) || self.requests.all(name, isQuantity(string(self.requests[name])))) ",
+        "&& (!has(self.limits) || self.limits.all(name, isQuantity(string(self.limits[name]))))"
+    ),
+    "worker.resources holds quantities, as in cpu: 100m and memory: 128Mi",
+);
+
+/// The keys of labels and annotations, as Kubernetes defines them.
+macro_rules! keys {
+    () => {
+        r"self.all(key, key.matches(r'^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))"
+    };
+}
+
+pub(super) const WORKER_LABEL_KEYS: Rule = rule(
+    keys!(),
+    "worker.podLabels has a key that is none: as in example.com/team, at most 63 characters after the slash",
+);
+
+pub(super) const WORKER_LABEL_VALUES: Rule = rule(
+    r"self.all(key, self[key].matches(r'^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",
+    "worker.podLabels has a value that is none: letters, digits, -, _ and ., with a letter or digit at either end",
+);
+
+/// The Deployment finds its Pods by some of these, and people find ours by the others.
+pub(super) const WORKER_LABELS_OURS: Rule = rule(
+    concat!(
+        "self.all(key, !key.startsWith('wasmproxy.io/') && !(key in ['app.kubernetes.io/name', ",
+        "'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by']))"
+    ),
+    concat!(
+        "worker.podLabels must leave wasmproxy.io/… and app.kubernetes.io/name, instance, component and managed-by ",
+        "to the controller"
+    ),
+);
+
+pub(super) const WORKER_ANNOTATION_KEYS: Rule = rule(
+    keys!(),
+    "worker.podAnnotations has a key that is none: as in example.com/team, at most 63 characters after the slash",
+);
+
+pub(super) const WORKER_ANNOTATIONS_OURS: Rule = rule(
+    "self.all(key, !key.startsWith('wasmproxy.io/'))",
+    "worker.podAnnotations must leave wasmproxy.io/… to the controller",
+);
+
 // What is in the schema, and in no worker yet.
 
 pub(super) const VERIFY: Rule = refused("verify: signatures are not checked, because that is not supported yet");
-pub(super) const CACHE_SIZE: Rule = refused(
-    "limits.cacheSize: a cache of its own for each resource is not supported yet, use --cache-dir of the controller",
-);
 pub(super) const REQUESTS_PER_SECOND: Rule =
     refused("limits.requestsPerSecond: a limit on the rate of requests is not supported yet");
-pub(super) const WORKER_EXTERNAL: Rule =
-    rule("self != 'External'", "worker.management: Managed is the only choice, External is not supported yet");
-pub(super) const WORKER_SERVICE_ACCOUNT: Rule =
-    refused("worker.serviceAccountName: a service account of one's own is not supported yet");
-pub(super) const WORKER_RESOURCES: Rule = refused("worker.resources: a Pod for each worker is not supported yet");
-pub(super) const WORKER_NODE_SELECTOR: Rule =
-    refused("worker.nodeSelector: a Pod for each worker is not supported yet");
-pub(super) const WORKER_TOLERATIONS: Rule = refused("worker.tolerations: a Pod for each worker is not supported yet");
-pub(super) const WORKER_AFFINITY: Rule = refused("worker.affinity: a Pod for each worker is not supported yet");
-pub(super) const WORKER_POD_LABELS: Rule = refused("worker.podLabels: a Pod for each worker is not supported yet");
-pub(super) const WORKER_POD_ANNOTATIONS: Rule =
-    refused("worker.podAnnotations: a Pod for each worker is not supported yet");
-pub(super) const WORKER_IMAGE_PULL_SECRETS: Rule =
-    refused("worker.imagePullSecrets: a Pod for each worker is not supported yet");

@@ -77,7 +77,7 @@ pub(super) fn quantity(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     let quantities = json_schema!({
         "type": "object",
-        "maxProperties": 16,
+        "maxProperties": 6,
         "additionalProperties": {"x-kubernetes-int-or-string": true},
     });
     json_schema!({"type": "object", "properties": {"limits": quantities, "requests": quantities}})
@@ -106,11 +106,20 @@ pub(super) fn affinity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// Labels or annotations.
-pub(super) fn string_map(_: &mut SchemaGenerator) -> Schema {
+/// Labels: short values.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    string_map(63)
+}
+
+/// Annotations: long ones.
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    string_map(4096)
+}
+
+fn string_map(max_length: u32) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 64,
-        "additionalProperties": {"type": "string", "maxLength": 4096},
+        "additionalProperties": {"type": "string", "maxLength": max_length},
     })
 }

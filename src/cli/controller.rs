@@ -1,6 +1,9 @@
 //! `wasmproxy controller`: reconciles `WasmProxy` resources until a signal comes.
 
+mod pods;
+
 use std::{
+    env,
     io::{self, Write as _},
     net::IpAddr,
     path::PathBuf,
@@ -20,6 +23,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use pods::{NoImage, PodArgs};
+
 use super::{CACHE_SIZE, LogArgs};
 use crate::{
     api::quantity::parse_bytes,
@@ -33,12 +38,13 @@ use crate::{
 
 /// What `wasmproxy controller --help` says at its end.
 pub(super) const DETAILS: &str = "\
-The cluster is found as kubectl finds it, by KUBECONFIG or ~/.kube/config; in a Pod by its service account, which must \
-be allowed to list and watch wasmproxies, to patch wasmproxies/status, and to get secrets. The definition of the \
-resource must be there: wasmproxy crd | kubectl apply --server-side -f -
+The cluster is found as kubectl finds it, by KUBECONFIG or ~/.kube/config; in a Pod by its service account. What that \
+must be allowed is in the documentation of wasmproxy::controller. The definition of the resource must be there: \
+wasmproxy crd | kubectl apply --server-side -f -
 
-A Secret is only used with the label wasmproxy.io/credentials=true. It is read again when its resource changes, when \
-somebody refuses what it holds, and every five minutes.
+Workers in Pods read their Secrets themselves, from files that the kubelet keeps up to date. Workers in this process use \
+a Secret only with the label wasmproxy.io/credentials=true; it is read again when its resource changes, when somebody \
+refuses what it holds, and every five minutes.
 
 SIGTERM and SIGINT end the controller within five seconds. The brokers keep the workers' sessions, and the next \
 controller goes on without sending again what was published.";
@@ -46,9 +52,11 @@ controller goes on without sending again what was published.";
 /// The arguments of `wasmproxy controller`.
 #[derive(Args)]
 pub(super) struct ControllerArgs {
-    /// Where workers run
+    /// Where workers run [default: pods, in a cluster]
     #[arg(long, env = "WASMPROXY_WORKERS", value_enum)]
-    workers: Workers,
+    workers: Option<Workers>,
+    #[command(flatten)]
+    pods: PodArgs,
     /// The only namespace to watch [default: all of them]
     #[arg(long, short, env = "WASMPROXY_NAMESPACE")]
     namespace: Option<String>,
@@ -68,17 +76,19 @@ pub(super) struct ControllerArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Workers {
+    /// In a Pod each
+    Pods,
     /// In this process: for small clusters, for development, and where there are no nodes
     InProcess,
-    /// In a Pod each: not supported yet
-    Pods,
 }
 
 /// Why the controller did not start.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("--workers pods is not supported yet: use --workers in-process")]
-    Pods,
+    #[error("--workers: outside of a cluster nothing says where workers are to run: say pods, or in-process")]
+    Workers,
+    #[error(transparent)]
+    Image(#[from] NoImage),
     #[error("no cluster is configured: set KUBECONFIG, or run in a Pod ({0})")]
     NoCluster(#[from] InferConfigError),
     #[error("the configuration of the cluster cannot be used: {0}")]
@@ -91,6 +101,13 @@ enum Failure {
     System(#[from] io::Error),
 }
 
+impl Failure {
+    /// Whether the command line or the environment is wrong.
+    fn is_usage(&self) -> bool {
+        matches!(self, Self::Workers | Self::Image(_) | Self::NoCluster(_) | Self::Client(_) | Self::Cache(_))
+    }
+}
+
 /// Runs it until a signal comes.
 pub(super) fn run(args: &ControllerArgs, logs: &LogArgs) -> ExitCode {
     match start(args, logs) {
@@ -98,37 +115,37 @@ pub(super) fn run(args: &ControllerArgs, logs: &LogArgs) -> ExitCode {
         Err(failure) => {
             // Where nobody listens on standard error, the exit code must do.
             let _ = writeln!(io::stderr(), "wasmproxy: {failure}");
-            let is_usage =
-                matches!(failure, Failure::Pods | Failure::NoCluster(_) | Failure::Client(_) | Failure::Cache(_));
-            ExitCode::from(if is_usage { 2 } else { 1 })
+            ExitCode::from(if failure.is_usage() { 2 } else { 1 })
         }
     }
 }
 
 fn start(args: &ControllerArgs, logs: &LogArgs) -> Result<(), Failure> {
-    let workers = match args.workers {
-        Workers::InProcess => WorkerMode::InProcess,
-        Workers::Pods => return Err(Failure::Pods),
-    };
+    let is_in_cluster = env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let workers = args.workers.or(is_in_cluster.then_some(Workers::Pods)).ok_or(Failure::Workers)?;
     // Nothing before this sets up logs.
     let _ = logs::init(logs.log_format, logs.log_level.unwrap_or_default());
     // An empty variable is as good as none.
     let namespace = args.namespace.clone().filter(|namespace| !namespace.is_empty());
     let dir = args.cache_dir.as_ref().filter(|dir| !dir.as_os_str().is_empty());
     let cache = dir.map(|dir| Cache::open(dir, args.cache_size)).transpose()?;
-    let options = Options { namespace, workers, cache };
+    let options = Options { namespace, workers: WorkerMode::InProcess, cache };
     let runtime = Runtime::new()?;
-    let ended = runtime.block_on(serve(args, options));
+    let ended = runtime.block_on(serve(args, workers, options));
     // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(args: &ControllerArgs, options: Options) -> Result<(), Failure> {
+async fn serve(args: &ControllerArgs, workers: Workers, mut options: Options) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
     let config = Config::infer().await?;
     info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "starting");
     let client = Client::try_from(config)?;
+    if workers == Workers::Pods {
+        let Some(pods) = stop.run_until_cancelled(args.pods.options(&client)).await else { return Ok(()) };
+        options.workers = WorkerMode::Pods(pods?);
+    }
     let ready = Arc::new(AtomicBool::new(false));
     let _probes = probes(args, ready.clone()).await?;
     controller::run(client, options, || ready.store(true, Ordering::Relaxed), stop).await;

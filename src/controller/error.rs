@@ -1,6 +1,6 @@
 //! What keeps a resource from its worker, in sentences for the person who can mend it.
 
-use super::secrets::SecretError;
+use super::{secrets::SecretError, workers::ChildError};
 use crate::{
     api::conditions::Reason,
     resource::{api_server::ApiError, translate::InvalidSpec},
@@ -12,6 +12,12 @@ pub enum Error {
     /// A Secret that the spec names cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// An object that the worker needs is not as it should be.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// The watches of such objects have not come up.
+    #[error("it is not known yet what is in the cluster for the worker: its watches fail, see the lines before")]
+    ChildrenUnknown,
     /// The API server has accepted a spec that no worker can be given.
     #[error(transparent)]
     InvalidSpec(#[from] InvalidSpec),
@@ -31,8 +37,9 @@ impl Error {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Secret(error) => error.reason(),
+            Self::Child(error) => error.reason(),
             Self::InvalidSpec(_) => Some(Reason::InvalidSpec),
-            Self::Api(_) | Self::WorkerEnded | Self::GoingAway => None,
+            Self::ChildrenUnknown | Self::Api(_) | Self::WorkerEnded | Self::GoingAway => None,
         }
     }
 }

@@ -17,18 +17,13 @@
 //!
 //! # What it may do
 //!
-//! | resource | verbs |
-//! |---|---|
-//! | `wasmproxies.wasmproxy.io` | `list`, `watch` |
-//! | `wasmproxies.wasmproxy.io/status` | `patch` |
-//! | `secrets` | `get` |
-//!
-//! In one namespace a `Role` will do, in all of them it takes a `ClusterRole`.
+#![doc = include_str!("rights.md")]
 
 mod backoff;
 mod context;
 mod error;
 mod reconcile;
+pub mod rights;
 mod secrets;
 mod summary;
 mod watch;
@@ -51,7 +46,9 @@ use tracing::{debug, info, warn};
 use context::Context;
 use error::Error;
 use watch::Watched;
-use workers::{InProcess, Workers};
+use workers::{Children, InProcess, Managed, Pods, Scope, Workers};
+
+pub use workers::PodOptions;
 
 use crate::registry::Cache;
 
@@ -71,10 +68,12 @@ pub struct Options {
 }
 
 /// Where workers run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerMode {
     /// In the controller's own process.
     InProcess,
+    /// In Pods of their own.
+    Pods(PodOptions),
 }
 
 /// Reconciles until `stop` is cancelled, and then hands all workers over, within five seconds.
@@ -86,21 +85,28 @@ pub async fn run(client: Client, options: Options, ready: impl FnOnce() + Send, 
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
-    let workers = match options.workers {
-        WorkerMode::InProcess => Workers::InProcess(InProcess::new(client.clone(), store.clone(), options.cache)),
+    let with_pods = matches!(options.workers, WorkerMode::Pods(_));
+    let scope = Scope::watch(&client, options.namespace.as_deref(), with_pods);
+    let wakes = scope.wakes().clone();
+    let children = Arc::new(Children::new(client.clone(), vec![scope]));
+    let managed = match options.workers {
+        WorkerMode::InProcess => Managed::InProcess(InProcess::new(client.clone(), store.clone(), options.cache)),
+        WorkerMode::Pods(pods) => Managed::Pods(Pods::new(children.clone(), pods)),
     };
+    let workers = Workers::new(managed, children);
     let context = Arc::new(Context::new(client, workers));
     let departing = context.clone();
     let changes = watch::watch(api, writer, move |departure| departing.depart(&departure));
     let controller = Controller::for_stream(changes, store.clone())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(wakes.stream())
         .run(reconcile::reconcile, reconcile::error_policy, context.clone())
         .for_each(async |outcome| log(outcome));
     let namespace = options.namespace.as_deref().unwrap_or("all");
     info!(namespace, "controller starts");
     tokio::select! {
         () = controller => {}
-        () = announce(&store, ready) => {}
+        () = announce(&store, &context.workers, ready) => {}
         () = stop.cancelled() => {}
     }
     context.workers.shut_down().await;
@@ -108,8 +114,9 @@ pub async fn run(client: Client, options: Options, ready: impl FnOnce() + Send, 
 }
 
 /// Never ends, so that it can stand beside what ends.
-async fn announce(store: &Store<Watched>, ready: impl FnOnce()) {
+async fn announce(store: &Store<Watched>, workers: &Workers, ready: impl FnOnce()) {
     if store.wait_until_ready().await.is_ok() {
+        workers.ready().await;
         info!(resources = store.len(), "controller is ready");
         ready();
     }

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{
     context::Context,
     error::Error,
-    summary::{Problem, WorkerState, is_said, summary, unreadable},
+    summary::{Problem, Site, WorkerState, is_said, summary, unreadable},
     watch::Watched,
 };
 use crate::{
@@ -50,12 +50,11 @@ async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Resu
         return Ok(Action::await_change());
     }
     let outcome = if resource.spec.suspend {
-        context.workers.stop(&uid).await;
-        Ok(())
+        context.workers.suspend(&resource).await
     } else {
         context.workers.ensure(&resource).await
     };
-    if let Some(state) = state(&resource, &outcome, context.workers.is_running(&uid)) {
+    if let Some(state) = state(&outcome, context.workers.site(&resource)) {
         let part = summary(&resource, &state, &now());
         say(&resource, &part, context).await?;
     }
@@ -69,13 +68,15 @@ async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Resu
 }
 
 /// What there is to say of the worker; nothing where only the API server is at fault.
-fn state(resource: &WasmProxy, outcome: &Result<(), Error>, running: bool) -> Option<WorkerState> {
+fn state(outcome: &Result<WorkerState, Error>, site: Option<Site>) -> Option<WorkerState> {
     match outcome {
-        Ok(()) if resource.spec.suspend => Some(WorkerState::Suspended),
-        Ok(()) => Some(WorkerState::Running),
+        Ok(state) => Some(state.clone()),
         Err(error) => {
             let problem = Problem { reason: error.reason()?, message: error.to_string() };
-            Some(if running { WorkerState::Outdated(problem) } else { WorkerState::Absent(problem) })
+            Some(match site {
+                Some(site) => WorkerState::Outdated(site, problem),
+                None => WorkerState::Absent(problem),
+            })
         }
     }
 }

@@ -11,20 +11,47 @@ use crate::{
         WasmProxy, WasmProxyStatus,
         conditions::{ConditionStatus, ConditionType, Finding, Reason, find},
     },
-    resource::findings::{NO_WORKER, without_worker},
+    resource::{
+        findings::{NO_WORKER, without_worker},
+        report::WORKER_CONDITIONS,
+    },
 };
 
 /// How it stands with the worker of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerState {
     /// It runs, and knows what the spec says.
-    Running,
-    /// It runs, and does not know the latest: this keeps it.
-    Outdated(Problem),
+    Running(Site),
+    /// It runs, and does not know the latest, or lacks something: this keeps it.
+    Outdated(Site, Problem),
+    /// It is to run elsewhere, and does not yet, or no longer.
+    Unavailable(Unavailable),
     /// It does not run: this keeps it.
     Absent(Problem),
     /// It does not run, because it is not to.
     Suspended,
+}
+
+/// Where a worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// In the controller's process.
+    Process,
+    /// In a Pod of its own.
+    Pod,
+    /// Wherever the resource's owner runs it.
+    External,
+}
+
+/// How it stands with a worker outside this process that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// False where it does not come up by itself, else Unknown.
+    pub status: ConditionStatus,
+    /// Why it is not there.
+    pub problem: Problem,
+    /// Whether its process runs all the same, so that it may have something to say.
+    pub may_report: bool,
 }
 
 /// What keeps a worker, as the resource's owner should hear it.
@@ -44,13 +71,16 @@ pub fn summary(resource: &WasmProxy, worker: &WorkerState, now: &Time) -> WasmPr
     let mut findings = vec![available(worker)];
     findings.extend(reconciling(&ready));
     findings.extend(stalled(&ready));
-    if let WorkerState::Absent(_) | WorkerState::Suspended = worker {
+    let is_silent = is_silent(worker, before);
+    if is_silent {
         findings.extend(without_worker(NO_WORKER));
     }
     findings.insert(0, ready);
+    let said = findings.into_iter().map(|finding| finding.into_condition(generation, before, now));
+    let kept = taken(before).filter(|_| !is_silent).cloned();
     WasmProxyStatus {
         observed_generation: Some(generation),
-        conditions: findings.into_iter().map(|finding| finding.into_condition(generation, before, now)).collect(),
+        conditions: said.chain(kept).collect(),
         ..WasmProxyStatus::default()
     }
 }
@@ -79,11 +109,49 @@ pub fn is_said(part: &WasmProxyStatus, resource: &WasmProxy) -> bool {
         && !transient.into_iter().any(withdrawn)
 }
 
+/// Whether a worker has said anything in these conditions since they were last taken from one.
+pub fn has_spoken(conditions: &[Condition]) -> bool {
+    let said = WORKER_CONDITIONS.iter().filter_map(|about| find(conditions, *about));
+    said.into_iter().any(|condition| !is_taken(condition))
+}
+
+/// The worker's conditions that nobody has taken back yet. They have to be said on: a condition that the controller lets go
+/// of loses all its fields but the type, which the worker that said it last still holds, and is none any more.
+fn taken(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
+    WORKER_CONDITIONS.iter().filter_map(|about| find(conditions, *about)).filter(|condition| is_taken(condition))
+}
+
+fn is_taken(condition: &Condition) -> bool {
+    condition.reason == Reason::WorkerUnavailable.as_str()
+}
+
+/// Whether nobody knows what the worker's conditions say. They are taken from a worker whose process may still run only once,
+/// when it goes: what it says after that is true, and taking it again and again would be a quarrel.
+fn is_silent(worker: &WorkerState, before: &[Condition]) -> bool {
+    match worker {
+        WorkerState::Absent(_) | WorkerState::Suspended => true,
+        WorkerState::Running(_) | WorkerState::Outdated(..) => false,
+        WorkerState::Unavailable(unavailable) => {
+            let was_available = find(before, ConditionType::WorkerAvailable)
+                .is_some_and(|available| available.status == ConditionStatus::True.as_str());
+            !unavailable.may_report || was_available || !has_spoken(before)
+        }
+    }
+}
+
 fn available(worker: &WorkerState) -> Finding {
     let about = ConditionType::WorkerAvailable;
     match worker {
-        WorkerState::Running | WorkerState::Outdated(_) => {
-            finding(about, ConditionStatus::True, Reason::Succeeded, "the worker runs in the controller's process")
+        WorkerState::Running(site) | WorkerState::Outdated(site, _) => {
+            let (reason, message) = match site {
+                Site::Process => (Reason::Succeeded, "the worker runs in the controller's process"),
+                Site::Pod => (Reason::Succeeded, "the worker's Pod is ready"),
+                Site::External => (Reason::ExternalWorker, "an External worker reports"),
+            };
+            finding(about, ConditionStatus::True, reason, message)
+        }
+        WorkerState::Unavailable(Unavailable { status, problem, .. }) => {
+            finding(about, *status, problem.reason, &problem.message)
         }
         WorkerState::Absent(problem) => finding(about, ConditionStatus::False, problem.reason, &problem.message),
         WorkerState::Suspended => finding(about, ConditionStatus::False, Reason::Suspended, SUSPENDED),
@@ -96,17 +164,23 @@ fn ready(worker: &WorkerState, generation: i64, conditions: &[Condition]) -> Fin
     let about = ConditionType::Ready;
     match worker {
         WorkerState::Suspended => finding(about, ConditionStatus::False, Reason::Suspended, SUSPENDED),
-        WorkerState::Absent(problem) | WorkerState::Outdated(problem) => {
+        WorkerState::Absent(problem)
+        | WorkerState::Outdated(_, problem)
+        | WorkerState::Unavailable(Unavailable { status: ConditionStatus::False, problem, .. }) => {
             finding(about, ConditionStatus::False, problem.reason, &problem.message)
         }
-        WorkerState::Running => sum_up(generation, conditions),
+        WorkerState::Unavailable(Unavailable { problem, .. }) => {
+            finding(about, ConditionStatus::Unknown, Reason::Progressing, &problem.message)
+        }
+        WorkerState::Running(_) => sum_up(generation, conditions),
     }
 }
 
 /// What is wrong comes first, then what is not known yet.
 fn sum_up(generation: i64, conditions: &[Condition]) -> Finding {
     let about = ConditionType::Ready;
-    let current = |about| find(conditions, about).filter(|condition| condition.observed_generation == Some(generation));
+    let is_current = |condition: &&Condition| condition.observed_generation == Some(generation) && !is_taken(condition);
+    let current = |about| find(conditions, about).filter(is_current);
     let broker = current(ConditionType::BrokerConnected);
     let registry = current(ConditionType::RegistryReady);
     let artifacts = current(ConditionType::ArtifactsPublished);

@@ -29,7 +29,7 @@ fn except(replaced: &Condition) -> Vec<Condition> {
 }
 
 fn summed(conditions: Vec<Condition>) -> Vec<Condition> {
-    summary(&with(conditions), &WorkerState::Running, &at(100)).conditions
+    summary(&with(conditions), &WorkerState::Running(Site::Process), &at(100)).conditions
 }
 
 fn said(conditions: &[Condition], about: ConditionType) -> Option<(&str, &str)> {
@@ -65,7 +65,7 @@ fn a_broker_that_carries_no_notices_does_not_matter_to_what_is_ready() {
 
 #[test]
 fn a_fresh_object_is_reconciling_and_not_ready() {
-    let conditions = summary(&resource(&json!({})), &WorkerState::Running, &at(100)).conditions;
+    let conditions = summary(&resource(&json!({})), &WorkerState::Running(Site::Process), &at(100)).conditions;
     assert_eq!(said(&conditions, Ready), Some(("Unknown", "Progressing")));
     assert_eq!(said(&conditions, Reconciling), Some(("True", "Progressing")));
 }
@@ -151,7 +151,7 @@ fn a_worker_that_cannot_start_says_why() {
 
 #[test]
 fn a_worker_that_goes_on_with_what_it_has_is_available_and_not_ready() {
-    let worker = WorkerState::Outdated(problem(Reason::SecretNotFound));
+    let worker = WorkerState::Outdated(Site::Process, problem(Reason::SecretNotFound));
     let conditions = summary(&with(healthy()), &worker, &at(100)).conditions;
     assert_eq!(said(&conditions, Ready), Some(("False", "SecretNotFound")));
     assert_eq!(said(&conditions, WorkerAvailable), Some(("True", "Succeeded")));
@@ -161,23 +161,78 @@ fn a_worker_that_goes_on_with_what_it_has_is_available_and_not_ready() {
 #[test]
 fn nothing_is_to_be_written_once_it_has_been() {
     let mut resource = with(healthy());
-    let part = summary(&resource, &WorkerState::Running, &at(100));
+    let part = summary(&resource, &WorkerState::Running(Site::Process), &at(100));
     assert!(!is_said(&part, &resource));
     let status = resource.status.as_mut().unwrap();
     status.observed_generation = part.observed_generation;
     status.conditions.extend(part.conditions);
-    assert!(is_said(&summary(&resource, &WorkerState::Running, &at(200)), &resource));
+    assert!(is_said(&summary(&resource, &WorkerState::Running(Site::Process), &at(200)), &resource));
 }
 
 #[test]
 fn a_condition_that_is_over_is_taken_back() {
     for about in [Reconciling, Stalled] {
         let mut resource = with(healthy());
-        let part = summary(&resource, &WorkerState::Running, &at(100));
+        let part = summary(&resource, &WorkerState::Running(Site::Process), &at(100));
         let status = resource.status.as_mut().unwrap();
         status.observed_generation = part.observed_generation;
         status.conditions.extend(part.conditions.clone());
         status.conditions.push(condition(about, True, Reason::Progressing));
         assert!(!is_said(&part, &resource), "{about}");
     }
+}
+
+fn unavailable(status: ConditionStatus, reason: Reason, may_report: bool) -> WorkerState {
+    WorkerState::Unavailable(Unavailable { status, problem: problem(reason), may_report })
+}
+
+#[test]
+fn a_worker_that_is_being_started_is_reconciling_and_one_that_does_not_come_up_is_not() {
+    let starting = unavailable(Unknown, Reason::Starting, false);
+    let conditions = summary(&with(vec![]), &starting, &at(100)).conditions;
+    assert_eq!(said(&conditions, WorkerAvailable), Some(("Unknown", "Starting")));
+    assert_eq!(said(&conditions, Ready), Some(("Unknown", "Progressing")));
+    assert_eq!(said(&conditions, Reconciling), Some(("True", "Progressing")));
+
+    let failing = unavailable(False, Reason::ImagePullFailed, false);
+    let conditions = summary(&with(vec![]), &failing, &at(100)).conditions;
+    assert_eq!(said(&conditions, WorkerAvailable), Some(("False", "ImagePullFailed")));
+    assert_eq!(said(&conditions, Ready), Some(("False", "ImagePullFailed")));
+    assert_eq!((said(&conditions, Reconciling), said(&conditions, Stalled)), (None, None));
+}
+
+#[test]
+fn a_worker_that_goes_knows_nothing_until_it_says_something_again() {
+    let mut before = healthy();
+    before.push(condition(WorkerAvailable, True, Reason::Succeeded));
+    let takes = |conditions: Vec<Condition>, may_report| {
+        let worker = unavailable(Unknown, Reason::Starting, may_report);
+        find(&summary(&with(conditions), &worker, &at(100)).conditions, BrokerConnected).is_some()
+    };
+    assert!(takes(before.clone(), true), "it was there a moment ago");
+    before[3] = condition(WorkerAvailable, Unknown, Reason::Starting);
+    assert!(takes(before.clone(), false), "nobody is there to say this");
+    assert!(!takes(before, true), "it has said this since");
+    let silent = [BrokerConnected, RegistryReady, ArtifactsPublished]
+        .map(|about| condition(about, Unknown, Reason::WorkerUnavailable));
+    assert!(takes(silent.to_vec(), true), "what was taken stays so");
+}
+
+#[test]
+fn an_external_worker_that_reports_is_summed_up_like_any_other() {
+    let conditions = summary(&with(healthy()), &WorkerState::Running(Site::External), &at(100)).conditions;
+    assert_eq!(said(&conditions, Ready), Some(("True", "Succeeded")));
+    assert_eq!(said(&conditions, WorkerAvailable), Some(("True", "ExternalWorker")));
+}
+
+#[test]
+fn what_was_taken_is_said_on_until_the_worker_takes_it_back() {
+    let taken = |about| condition(about, Unknown, Reason::WorkerUnavailable);
+    let before =
+        vec![taken(BrokerConnected), condition(RegistryReady, True, Reason::Succeeded), taken(ArtifactsPublished)];
+    let conditions = summed(before.clone());
+    assert_eq!(find(&conditions, BrokerConnected), Some(&before[0]));
+    assert_eq!((find(&conditions, RegistryReady), find(&conditions, ArtifactsPublished)), (None, Some(&before[2])));
+    let ready = find(&conditions, Ready).unwrap();
+    assert_eq!((ready.status.as_str(), ready.message.as_str()), ("Unknown", "the worker has not reported yet"));
 }

@@ -90,6 +90,7 @@ fn invalid_spec(error: &InvalidSpec) -> Finding {
         | InvalidSpec::Interval(_)
         | InvalidSpec::Allow(_)
         | InvalidSpec::ChunkSize(_)
+        | InvalidSpec::CacheSize(_)
         | InvalidSpec::Pace(_)
         | InvalidSpec::ModuleSize(_) => ConditionType::ArtifactsPublished,
     };

@@ -65,6 +65,9 @@ pub enum InvalidSpec {
     /// The largest module.
     #[error("spec.limits.moduleSize: {0}")]
     ModuleSize(InvalidQuantity),
+    /// The room in a Pod's cache.
+    #[error("spec.limits.cacheSize: {0}")]
+    CacheSize(InvalidQuantity),
 }
 
 /// The worker's configuration that a resource and its credentials mean.

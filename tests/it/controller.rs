@@ -5,5 +5,6 @@
 mod failures;
 pub mod floor;
 mod lifecycle;
+mod pods;
 mod program;
 mod secrets;

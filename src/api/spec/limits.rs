@@ -12,6 +12,9 @@ use crate::api::{
 /// The largest module, where the resource does not say.
 pub const MODULE_SIZE_DEFAULT: &str = "1Gi";
 
+/// What modules may take up in the cache of a worker's Pod, where the resource does not say.
+pub const CACHE_SIZE_DEFAULT: &str = "1Gi";
+
 /// The most requests that wait, where the resource does not say.
 pub const QUEUE_DEFAULT: u32 = 1024;
 
@@ -26,7 +29,8 @@ pub struct LimitsSpec {
     #[x_kube(validation = rules::MODULE_SIZE)]
     pub module_size: Quantity,
 
-    /// How much space modules may take up in the worker's cache. Not supported yet.
+    /// How much space modules may take up in the cache of the worker's Pod. Workers in the controller's process share
+    /// its cache instead, and External ones have what they are given. A quantity between 1Mi and 1Ti. Defaults to 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::quantity")]
     #[x_kube(validation = rules::CACHE_SIZE)]
@@ -59,6 +63,15 @@ impl LimitsSpec {
     /// Where the quantity is none, which admission refuses.
     pub fn module_size_bytes(&self) -> Result<u64, InvalidQuantity> {
         quantity::bytes(&self.module_size)
+    }
+
+    /// [`Self::cache_size`] in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where the quantity is none, which admission refuses.
+    pub fn cache_size_bytes(&self) -> Result<u64, InvalidQuantity> {
+        self.cache_size.as_ref().map_or_else(|| quantity::parse_bytes(CACHE_SIZE_DEFAULT), quantity::bytes)
     }
 }
 

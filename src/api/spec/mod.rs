@@ -22,7 +22,7 @@ use super::{
 pub use artifact::{ArtifactSpec, INTERVAL_DEFAULT};
 pub use broker::{BrokerSpec, Protocol};
 pub use channel::{ChannelSpec, TOPIC_PREFIX_MAX};
-pub use limits::{LimitsSpec, MODULE_SIZE_DEFAULT, QUEUE_DEFAULT};
+pub use limits::{CACHE_SIZE_DEFAULT, LimitsSpec, MODULE_SIZE_DEFAULT, QUEUE_DEFAULT};
 pub use registry::RegistrySpec;
 pub use requests::RequestsSpec;
 pub use verify::{MatchOidcIdentity, VerifyProvider, VerifySpec};
@@ -167,6 +167,11 @@ impl WasmProxySpec {
     /// Where the quantity is none, which admission refuses.
     pub fn pace_bytes(&self) -> Result<u64, InvalidQuantity> {
         quantity::bytes(&self.pace)
+    }
+
+    /// Who runs the worker.
+    pub fn management(&self) -> Management {
+        self.worker.as_ref().map(|worker| worker.management).unwrap_or_default()
     }
 
     /// What devices may ask for, as patterns of fully qualified references: those of [`RequestsSpec::allow`], else

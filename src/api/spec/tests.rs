@@ -29,13 +29,15 @@ fn the_example_reads_as_it_is_written() {
     assert_eq!(spec.channel.tenant.as_deref(), Some("acme"));
     assert_eq!(spec.broker.cert_secret_ref, Some(LocalObjectReference { name: "tls".into() }));
     assert_eq!(spec.artifacts.len(), 2);
-    assert_eq!(spec.worker.expect("a worker").management, Management::Managed);
+    assert_eq!(spec.management(), Management::Managed);
+    assert_eq!(spec.worker.expect("a worker").image_pull_secrets.expect("secrets")[0].name, "images");
 }
 
 #[test]
 fn what_the_least_resource_leaves_out_is_what_the_example_spells_out() {
     let (least, example) = (spec(least()), example());
-    assert_eq!(least.limits, example.limits);
+    assert_eq!(least.limits.cache_size_bytes(), example.limits.cache_size_bytes());
+    assert_eq!(least.limits, LimitsSpec { cache_size: None, ..example.limits });
     assert_eq!((least.chunk_size, &least.pace, least.suspend), (CHUNK_SIZE_DEFAULT, &example.pace, false));
     assert_eq!((least.broker.protocol, least.broker.qos), (Protocol::Auto, 1));
     assert!(least.requests.enabled && !least.broker.insecure_skip_verify && !least.registry.insecure);

@@ -9,6 +9,7 @@ mod channel;
 mod registry;
 mod status;
 mod unsupported;
+mod worker;
 
 use kube::{
     Api, Client,

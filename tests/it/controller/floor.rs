@@ -56,10 +56,7 @@ impl Floor {
 
     /// A controller of this namespace with somebody's rights.
     pub fn controller_with(&self, client: Client) -> Running {
-        let stop = CancellationToken::new();
-        let options = Options { namespace: Some(self.namespace.clone()), workers: WorkerMode::InProcess, cache: None };
-        let task = tokio::spawn(controller::run(client, options, || (), stop.clone()));
-        Running { stop, task }
+        Running::start(client, &self.namespace, WorkerMode::InProcess)
     }
 
     /// A resource that means this broker and this registry, with these fields beside or instead.
@@ -172,6 +169,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// A controller of this namespace, with the rights of this client.
+    pub fn start(client: Client, namespace: &str, workers: WorkerMode) -> Self {
+        let stop = CancellationToken::new();
+        let options = Options { namespace: Some(namespace.to_owned()), workers, cache: None };
+        let task = tokio::spawn(controller::run(client, options, || (), stop.clone()));
+        Self { stop, task }
+    }
+
     /// Ends it as SIGTERM does.
     pub async fn stop(self) {
         self.stop.cancel();

@@ -1,0 +1,261 @@
+//! Follows the children: what carries our label, in one namespace or in all.
+
+use std::{
+    fmt::Debug,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, pin_mut};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Pod, ServiceAccount},
+        rbac::v1::{Role, RoleBinding},
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use super::{
+    changes::{Changes, Relevance},
+    family::{Family, RESOURCE_LABEL, SELECTOR},
+    shelf::Shelf,
+    wakes::Wakes,
+};
+use crate::{
+    api::WasmProxy,
+    controller::{watch::Watched, workers::pods::pod_matters},
+};
+
+/// The children in one namespace, or in all of them, for as long as it lives.
+pub struct Scope {
+    namespace: Option<String>,
+    pub(super) accounts: Arc<Shelf<ServiceAccount>>,
+    pub(super) roles: Arc<Shelf<Role>>,
+    pub(super) bindings: Arc<Shelf<RoleBinding>>,
+    pub(super) deployments: Arc<Shelf<Deployment>>,
+    /// Where workers run in Pods.
+    pods: Option<Store<Pod>>,
+    wakes: Arc<Wakes>,
+    /// Ended when dropped.
+    _watches: JoinSet<()>,
+}
+
+impl Scope {
+    /// Follows the children in `namespace`, or everywhere; their Pods only `with_pods`.
+    pub fn watch(client: &Client, namespace: Option<&str>, with_pods: bool) -> Self {
+        let mut watches = Watches { client, namespace, wakes: Arc::default(), tasks: JoinSet::new() };
+        Self {
+            namespace: namespace.map(str::to_owned),
+            accounts: watches.children(by_version),
+            roles: watches.children(by_version),
+            bindings: watches.children(by_version),
+            deployments: watches.children(deployment_matters),
+            pods: with_pods.then(|| watches.pods()),
+            wakes: watches.wakes,
+            _watches: watches.tasks,
+        }
+    }
+
+    /// The resources whose children have changed.
+    pub fn wakes(&self) -> &Arc<Wakes> {
+        &self.wakes
+    }
+
+    /// Whether the children in this namespace are among these.
+    pub(super) fn covers(&self, namespace: &str) -> bool {
+        self.namespace.as_ref().is_none_or(|covered| covered == namespace)
+    }
+
+    /// Returns once all children are known.
+    pub(super) async fn ready(&self) {
+        tokio::join!(self.accounts.ready(), self.roles.ready(), self.bindings.ready(), self.deployments.ready());
+        if let Some(pods) = &self.pods {
+            let _ = pods.wait_until_ready().await;
+        }
+    }
+
+    pub(super) fn pods(&self, family: &Family) -> Vec<Arc<Pod>> {
+        let belongs = |pod: &Pod| {
+            pod.metadata.namespace.as_ref() == Some(&family.namespace)
+                && pod.labels().get(RESOURCE_LABEL) == Some(&family.resource)
+        };
+        self.pods.as_ref().map(|pods| pods.state_filter(belongs)).unwrap_or_default()
+    }
+}
+
+/// The watches of one scope, as they are begun.
+struct Watches<'a> {
+    client: &'a Client,
+    namespace: Option<&'a str>,
+    wakes: Arc<Wakes>,
+    tasks: JoinSet<()>,
+}
+
+impl Watches<'_> {
+    fn children<K>(&mut self, relevance: fn(&K) -> Option<Relevance>) -> Arc<Shelf<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (store, writer) = reflector::store();
+        let shelf = Arc::new(Shelf::new(store));
+        let gone = shelf.clone();
+        let forget = move |event: &Event<K>| {
+            if let Event::Delete(child) = event {
+                gone.forget(&ObjectRef::from_obj(child));
+            }
+        };
+        self.tasks.spawn(follow(self.api(), writer, relevance, |_: &mut K| (), forget, self.wakes.clone()));
+        shelf
+    }
+
+    fn pods(&mut self) -> Store<Pod> {
+        let (store, writer) = reflector::store();
+        // What a Pod is to be is in its Deployment.
+        let without_spec = |pod: &mut Pod| pod.spec = None;
+        self.tasks.spawn(follow(self.api(), writer, pod_relevance, without_spec, |_| (), self.wakes.clone()));
+        store
+    }
+
+    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        match self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+}
+
+/// Keeps a store up to date, and wakes the resources of what changes. Never ends.
+async fn follow<K>(
+    api: Api<K>,
+    writer: Writer<K>,
+    relevance: fn(&K) -> Option<Relevance>,
+    mut trim: impl FnMut(&mut K) + Send,
+    mut observe: impl FnMut(&Event<K>) + Send,
+    wakes: Arc<Wakes>,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let trimmed = move |object: &mut K| {
+        object.managed_fields_mut().clear();
+        trim(object);
+    };
+    let events =
+        watcher(api, watcher::Config::default().labels(SELECTOR)).default_backoff().modify(trimmed).reflect(writer);
+    pin_mut!(events);
+    let mut changes = Changes::new(relevance);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                observe(&event);
+                changes.observe(&event).into_iter().for_each(|resource| wakes.wake(resource));
+            }
+            Err(error) => warn!(kind = %K::kind(&()), "children cannot be watched: {error}"),
+        }
+    }
+}
+
+/// The resource whose child it is.
+fn owner(child: &impl Resource) -> Option<ObjectRef<Watched>> {
+    let owner = child.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    let object = ObjectRef::new(&owner.name).within(child.meta().namespace.as_ref()?);
+    (owner.kind == WasmProxy::kind(&())).then_some(object)
+}
+
+/// For kinds that nobody changes for a trifle.
+fn by_version<K: Resource>(child: &K) -> Option<Relevance> {
+    let mut hasher = DefaultHasher::new();
+    child.meta().resource_version.hash(&mut hasher);
+    Some((owner(child)?, hasher.finish()))
+}
+
+/// Everything but the counters in its status.
+fn deployment_matters(deployment: &Deployment) -> Option<Relevance> {
+    let mut hasher = DefaultHasher::new();
+    let metadata = &deployment.metadata;
+    (metadata.generation, &metadata.labels, &metadata.annotations).hash(&mut hasher);
+    metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    for owner in deployment.owner_references() {
+        (&owner.uid, owner.controller).hash(&mut hasher);
+    }
+    if let Some(status) = &deployment.status {
+        (status.observed_generation, status.available_replicas, status.updated_replicas).hash(&mut hasher);
+        for condition in status.conditions.iter().flatten() {
+            (&condition.type_, &condition.status, &condition.reason).hash(&mut hasher);
+            // A failure's says what to do; the others' name ReplicaSets.
+            (condition.type_ == "ReplicaFailure").then_some(&condition.message).hash(&mut hasher);
+        }
+    }
+    Some((owner(deployment)?, hasher.finish()))
+}
+
+/// What keeps a Pod from coming up.
+fn pod_relevance(pod: &Pod) -> Option<Relevance> {
+    let resource = ObjectRef::new(pod.labels().get(RESOURCE_LABEL)?).within(pod.metadata.namespace.as_ref()?);
+    Some((resource, pod_matters(pod)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn deployment(change: impl FnOnce(&mut Value)) -> Option<Relevance> {
+        let owner = json!({"apiVersion": "wasmproxy.io/v1alpha1", "kind": "WasmProxy", "name": "line", "uid": "1", "controller": true});
+        let mut deployment = json!({
+            "metadata": {
+                "name": "line-wasmproxy", "namespace": "edge", "generation": 2, "resourceVersion": "7",
+                "ownerReferences": [owner],
+            },
+            "status": {"observedGeneration": 2, "replicas": 1, "unavailableReplicas": 1, "conditions": [
+                {"type": "Progressing", "status": "True", "reason": "NewReplicaSetCreated", "message": "a"},
+            ]},
+        });
+        change(&mut deployment);
+        deployment_matters(&serde_json::from_value(deployment).unwrap())
+    }
+
+    #[test]
+    fn a_deployment_that_counts_wakes_nobody() {
+        let unchanged = deployment(|_| {});
+        assert_eq!(unchanged.as_ref().unwrap().0, ObjectRef::new("line").within("edge"));
+        assert_eq!(deployment(|d| d["metadata"]["resourceVersion"] = json!("8")), unchanged);
+        assert_eq!(deployment(|d| d["status"]["unavailableReplicas"] = json!(null)), unchanged);
+        assert_eq!(deployment(|d| d["status"]["conditions"][0]["message"] = json!("b")), unchanged);
+    }
+
+    #[test]
+    fn a_deployment_that_changes_or_comes_up_does() {
+        let unchanged = deployment(|_| {});
+        assert_ne!(deployment(|d| d["metadata"]["generation"] = json!(3)), unchanged);
+        assert_ne!(deployment(|d| d["metadata"]["labels"] = json!({"a": "b"})), unchanged);
+        assert_ne!(deployment(|d| d["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z")), unchanged);
+        assert_ne!(deployment(|d| d["status"]["observedGeneration"] = json!(1)), unchanged);
+        assert_ne!(deployment(|d| d["status"]["availableReplicas"] = json!(1)), unchanged);
+        assert_ne!(deployment(|d| d["status"]["conditions"][0]["reason"] = json!("NewReplicaSetAvailable")), unchanged);
+    }
+
+    #[test]
+    fn what_is_nobodys_child_wakes_nobody() {
+        assert_eq!(deployment(|d| d["metadata"]["ownerReferences"][0]["controller"] = json!(false)), None);
+        assert_eq!(deployment(|d| d["metadata"]["ownerReferences"][0]["kind"] = json!("Other")), None);
+    }
+}

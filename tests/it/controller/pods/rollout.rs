@@ -1,0 +1,104 @@
+//! Upgrades of the controller, which replace every worker's Pod.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    ResourceExt as _,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+use wasmproxy::api::WasmProxy;
+
+use super::yard::{IMAGE, Yard, child, image, is_ready};
+use crate::waiting::soon;
+
+const NEXT: &str = "registry.example/wasmproxy:2";
+
+/// Resources whose workers are ready.
+async fn yard_of(names: &[&str]) -> Yard {
+    let yard = Yard::start().await;
+    let controller = yard.controller();
+    for name in names {
+        yard.apply(name, json!({})).await;
+    }
+    for name in names {
+        yard.pod_is_ready(name).await;
+        yard.until_worker_is(name, "True", "Succeeded").await;
+    }
+    controller.stop().await;
+    yard
+}
+
+/// The resources whose workers are to have this image.
+async fn with_image(yard: &Yard, wanted: &str) -> BTreeSet<String> {
+    let deployments = yard.api::<Deployment>().list(&ListParams::default()).await.unwrap();
+    let with_image = deployments.items.iter().filter(|deployment| image(deployment) == wanted);
+    with_image.map(|deployment| deployment.labels()["app.kubernetes.io/instance"].clone()).collect()
+}
+
+/// Waits until so many workers are to have the next image, and says whose these are.
+async fn rolled(yard: &Yard, count: usize) -> BTreeSet<String> {
+    let rolled = async {
+        loop {
+            let rolled = with_image(yard, NEXT).await;
+            if rolled.len() >= count {
+                return rolled;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    soon("workers to be rolled", rolled).await
+}
+
+/// Says that the worker has something to send.
+async fn is_streaming(yard: &Yard, name: &str) {
+    let artifact = json!({"reference": "registry.example/a:1", "phase": "Streaming", "source": "Declared"});
+    let status =
+        json!({"apiVersion": "wasmproxy.io/v1alpha1", "kind": "WasmProxy", "status": {"artifacts": [artifact]}});
+    let parameters = PatchParams::apply("wasmproxy-worker").force();
+    yard.api::<WasmProxy>().patch_status(name, &parameters, &Patch::Apply(status)).await.unwrap();
+}
+
+#[tokio::test]
+async fn workers_are_rolled_a_few_at_a_time_and_the_idle_ones_first() {
+    let yard = yard_of(&["a", "b", "c", "d"]).await;
+    is_streaming(&yard, "a").await;
+    is_streaming(&yard, "b").await;
+    let _controller = yard.controller_of(NEXT, 2);
+    let mut done = BTreeSet::new();
+    for expected in [["c", "d"], ["a", "b"]] {
+        let rolled = rolled(&yard, done.len() + 2).await;
+        let new: Vec<_> = rolled.difference(&done).cloned().collect();
+        assert_eq!(new, expected);
+        for name in new {
+            yard.pod_of_image_is(&name, NEXT, is_ready()).await;
+        }
+        done = rolled;
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_work_stops_at_a_few_workers_however_often_the_controller_restarts() {
+    let yard = yard_of(&["a", "b", "c"]).await;
+    let controller = yard.controller_of(NEXT, 1);
+    let broken = rolled(&yard, 1).await;
+    controller.stop().await;
+
+    let _controller = yard.controller_of(NEXT, 1);
+    // What its owner asks for does not wait, and comes after whatever the controller has to do at its start.
+    let others = ["a", "b", "c"].map(str::to_owned).into_iter().collect::<BTreeSet<_>>();
+    let owned = others.difference(&broken).next().unwrap();
+    yard.apply(owned, json!({"worker": {"podLabels": {"team": "floor"}}})).await;
+    yard.until_object(&child(owned), |found: Option<&Deployment>| found.is_some_and(|d| image(d) == NEXT)).await;
+    yard.pod_of_image_is(owned, NEXT, is_ready()).await;
+    let is_available = |found: Option<&Deployment>| {
+        found.and_then(|deployment| deployment.status.as_ref()).is_some_and(|s| s.available_replicas == Some(1))
+    };
+    yard.until_object(&child(owned), is_available).await;
+    assert_eq!(with_image(&yard, IMAGE).await.len(), 1, "the third has kept its image");
+
+    // One that is suspended holds nobody up.
+    yard.apply(broken.first().unwrap(), json!({"suspend": true})).await;
+    rolled(&yard, 3).await;
+}
