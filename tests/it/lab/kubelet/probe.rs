@@ -11,8 +11,8 @@ use wasmproxy::tls::install_provider;
 
 /// Periods are this many times shorter than a Pod says: tests need not wait for what is only slow on purpose.
 const FASTER: u32 = 50;
-/// An answer may take this many times longer, since the machine is busy with other tests.
-const PATIENT: u32 = 5;
+/// An answer may take that long at least, since the machine is busy with other tests.
+const PATIENT: Duration = Duration::from_secs(5);
 
 /// A probe of one container.
 pub struct HttpProbe {
@@ -49,7 +49,7 @@ impl HttpProbe {
             client: reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?,
             delay: seconds(probe.initial_delay_seconds, 0),
             period: seconds(probe.period_seconds, 10),
-            timeout: seconds(probe.timeout_seconds, 1) * PATIENT,
+            timeout: seconds(probe.timeout_seconds, 1).max(PATIENT),
             failures: count(probe.failure_threshold, 3),
             successes: count(probe.success_threshold, 1),
         })
