@@ -71,13 +71,16 @@ pub fn summary(resource: &WasmProxy, worker: &WorkerState, now: &Time) -> WasmPr
     let mut findings = vec![available(worker)];
     findings.extend(reconciling(&ready));
     findings.extend(stalled(&ready));
-    if is_silent(worker, before) {
+    let is_silent = is_silent(worker, before);
+    if is_silent {
         findings.extend(without_worker(NO_WORKER));
     }
     findings.insert(0, ready);
+    let said = findings.into_iter().map(|finding| finding.into_condition(generation, before, now));
+    let kept = taken(before).filter(|_| !is_silent).cloned();
     WasmProxyStatus {
         observed_generation: Some(generation),
-        conditions: findings.into_iter().map(|finding| finding.into_condition(generation, before, now)).collect(),
+        conditions: said.chain(kept).collect(),
         ..WasmProxyStatus::default()
     }
 }
@@ -109,7 +112,17 @@ pub fn is_said(part: &WasmProxyStatus, resource: &WasmProxy) -> bool {
 /// Whether a worker has said anything in these conditions since they were last taken from one.
 pub fn has_spoken(conditions: &[Condition]) -> bool {
     let said = WORKER_CONDITIONS.iter().filter_map(|about| find(conditions, *about));
-    said.into_iter().any(|condition| condition.reason != Reason::WorkerUnavailable.as_str())
+    said.into_iter().any(|condition| !is_taken(condition))
+}
+
+/// The worker's conditions that nobody has taken back yet. They have to be said on: a condition that the controller lets go
+/// of loses all its fields but the type, which the worker that said it last still holds, and is none any more.
+fn taken(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
+    WORKER_CONDITIONS.iter().filter_map(|about| find(conditions, *about)).filter(|condition| is_taken(condition))
+}
+
+fn is_taken(condition: &Condition) -> bool {
+    condition.reason == Reason::WorkerUnavailable.as_str()
 }
 
 /// Whether nobody knows what the worker's conditions say. They are taken from a worker whose process may still run only once,
@@ -166,7 +179,8 @@ fn ready(worker: &WorkerState, generation: i64, conditions: &[Condition]) -> Fin
 /// What is wrong comes first, then what is not known yet.
 fn sum_up(generation: i64, conditions: &[Condition]) -> Finding {
     let about = ConditionType::Ready;
-    let current = |about| find(conditions, about).filter(|condition| condition.observed_generation == Some(generation));
+    let is_current = |condition: &&Condition| condition.observed_generation == Some(generation) && !is_taken(condition);
+    let current = |about| find(conditions, about).filter(is_current);
     let broker = current(ConditionType::BrokerConnected);
     let registry = current(ConditionType::RegistryReady);
     let artifacts = current(ConditionType::ArtifactsPublished);

@@ -224,3 +224,15 @@ fn an_external_worker_that_reports_is_summed_up_like_any_other() {
     assert_eq!(said(&conditions, Ready), Some(("True", "Succeeded")));
     assert_eq!(said(&conditions, WorkerAvailable), Some(("True", "ExternalWorker")));
 }
+
+#[test]
+fn what_was_taken_is_said_on_until_the_worker_takes_it_back() {
+    let taken = |about| condition(about, Unknown, Reason::WorkerUnavailable);
+    let before =
+        vec![taken(BrokerConnected), condition(RegistryReady, True, Reason::Succeeded), taken(ArtifactsPublished)];
+    let conditions = summed(before.clone());
+    assert_eq!(find(&conditions, BrokerConnected), Some(&before[0]));
+    assert_eq!((find(&conditions, RegistryReady), find(&conditions, ArtifactsPublished)), (None, Some(&before[2])));
+    let ready = find(&conditions, Ready).unwrap();
+    assert_eq!((ready.status.as_str(), ready.message.as_str()), ("Unknown", "the worker has not reported yet"));
+}

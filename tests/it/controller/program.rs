@@ -2,16 +2,23 @@
 
 use std::process::Stdio;
 
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::{
+    core::v1::{Pod, ServiceAccount},
+    rbac::v1::{PolicyRule, Role, RoleBinding},
+};
 use kube::{
     Api, Client, Config,
-    api::{Patch, PatchParams},
+    api::{Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
+    runtime::wait::await_condition,
 };
 use serde_json::json;
 use tokio::process::Command;
 
-use wasmproxy::api::{ArtifactStatus, Phase, Source};
+use wasmproxy::{
+    api::{ArtifactStatus, Phase, Source},
+    controller::{WorkerMode, rights},
+};
 
 use super::{
     events::until_told,
@@ -54,11 +61,52 @@ fn is_answered(artifact: &ArtifactStatus) -> bool {
     artifact.source == Source::Requested && artifact.phase == Phase::Published
 }
 
-#[tokio::test]
-async fn workers_in_pods_are_refused_and_the_reason_is_given() {
-    let output = program(&["--workers=pods"]).output().await.unwrap();
+/// The one line that it says before it ends, as the command line or the environment is wrong.
+async fn complaint(program: &mut Command) -> String {
+    let output = program.output().await.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), said.contains("not supported yet")), (Some(2), true), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    said
+}
+
+#[tokio::test]
+async fn outside_of_a_cluster_it_asks_where_workers_are_to_run() {
+    let said = complaint(program(&[]).env_remove("KUBERNETES_SERVICE_HOST")).await;
+    assert!(said.starts_with("wasmproxy: --workers: ") && said.contains("in-process"), "{said}");
+}
+
+#[tokio::test]
+async fn without_an_image_for_workers_in_pods_it_asks_for_one() {
+    let kubeconfig = ControlPlane::shared().await.kubeconfig();
+    for mode in [None, Some("--workers=pods")] {
+        let mut program = program(&mode.into_iter().collect::<Vec<_>>());
+        // Where this is set, Pods are what nobody has to ask for.
+        program.env("KUBERNETES_SERVICE_HOST", "10.0.0.1").env("KUBECONFIG", &kubeconfig);
+        let said = complaint(program.env_remove("POD_NAME")).await;
+        assert!(said.contains("wasmproxy: --worker-image: say which image"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn workers_run_from_the_image_of_the_controllers_own_pod() {
+    let control_plane = ControlPlane::shared().await;
+    let (client, namespace) = (control_plane.client().await, control_plane.namespace("own").await);
+    let container = json!({"name": "controller", "image": "registry.example/wasmproxy:7"});
+    let pod =
+        json!({"metadata": {"name": "own"}, "spec": {"containers": [container], "serviceAccountName": "default"}});
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let accounts: Api<ServiceAccount> = Api::namespaced(client, &namespace);
+    await_condition(accounts, "default", |found: Option<&ServiceAccount>| found.is_some()).await.unwrap();
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+
+    let mut program = program(&["--workers=pods", "--namespace", &namespace]);
+    program.env("KUBECONFIG", control_plane.kubeconfig()).env("POD_NAMESPACE", &namespace);
+    let absent = complaint(program.env("POD_NAME", "other")).await;
+    assert!(absent.contains("Pod other cannot be read"), "{absent}");
+    let running = Process::run(program.env("POD_NAME", "own"));
+    let line = running.line("workers run from this controller's image").await;
+    assert_eq!(line["image"], "registry.example/wasmproxy:7");
+    running.line("controller is ready").await;
 }
 
 #[tokio::test]
@@ -115,21 +163,18 @@ async fn the_rights_that_are_documented_are_enough_and_without_secrets_it_says_w
     let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.secret("broker", json!({"username": "anybody", "password": "anything"})).await;
-    let mut rules = json!([
-        {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": ["list", "watch"]},
-        {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies/status"], "verbs": ["patch"]},
-        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
-    ]);
-    allow(&floor, rules.clone()).await;
+    let rules = rights::of_resources(&WorkerMode::InProcess);
+    let is_about_secrets = |rule: &PolicyRule| rule.resources == Some(vec!["secrets".to_owned()]);
+    let (secrets, others): (Vec<_>, Vec<_>) = rules.iter().cloned().partition(is_about_secrets);
+    assert_eq!((secrets.len(), &secrets[0].verbs), (1, &vec!["get".to_owned()]));
+    allow(&floor, json!(others)).await;
     let _controller = floor.controller_with(service_account(&floor.namespace).await);
     let broker = json!({"url": floor.broker.url(), "secretRef": {"name": "broker"}});
     floor.apply("line", json!({"broker": broker, "artifacts": [{"reference": "wasm/add:1"}]})).await;
     let status = floor.until_ready_is("line", "False", "SecretForbidden").await;
     assert!(message(&status).contains("Secret broker"), "{}", message(&status));
 
-    let secrets = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]});
-    rules.as_array_mut().unwrap().push(secrets);
-    allow(&floor, rules).await;
+    allow(&floor, json!(rules)).await;
     floor.until_ready("line").await;
     until_told(&floor, "line", &["SecretForbidden", "Published", "Ready"]).await;
 }
@@ -138,11 +183,9 @@ async fn the_rights_that_are_documented_are_enough_and_without_secrets_it_says_w
 async fn without_the_right_to_record_events_everything_else_goes_on() {
     let floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
-    let rules = json!([
-        {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": ["list", "watch"]},
-        {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies/status"], "verbs": ["patch"]},
-    ]);
-    allow(&floor, rules).await;
+    let mut rules = rights::of_resources(&WorkerMode::InProcess);
+    rules.retain(|rule| rule.resources != Some(vec!["events".to_owned()]));
+    allow(&floor, json!(rules)).await;
     let _controller = floor.controller_with(service_account(&floor.namespace).await);
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
     floor.until_ready("line").await;

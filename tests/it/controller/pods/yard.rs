@@ -22,6 +22,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use wasmproxy::{
     api::{WasmProxy, WasmProxyStatus, conditions::ConditionType},
     controller::{PodOptions, WorkerMode},
@@ -30,7 +31,7 @@ use wasmproxy::{
 use crate::{
     controller::floor::{Running, says},
     lab::ControlPlane,
-    waiting::soon,
+    waiting::{PATIENCE, soon},
 };
 
 /// The image of workers, which nobody pulls.
@@ -106,8 +107,10 @@ impl Yard {
 
     /// Waits until an object is as it should be.
     pub async fn until_object<K: Kind>(&self, name: &str, condition: impl Condition<K>) -> Option<K> {
-        let what = format!("{} {name}", K::kind(&()));
-        soon(&what, await_condition(self.api::<K>(), name, condition)).await.unwrap()
+        match timeout(PATIENCE, await_condition(self.api::<K>(), name, condition)).await {
+            Ok(object) => object.unwrap(),
+            Err(_) => panic!("in vain: {:#?}", self.api::<K>().get_opt(name).await.unwrap()),
+        }
     }
 
     pub async fn child<K: Kind>(&self, resource: &str) -> K {

@@ -24,8 +24,8 @@ use super::{
 
 /// The permissions of files, unless a volume says others.
 const MODE: i32 = 0o644;
-/// Of a token, once its group may read it.
-const TOKEN_MODE: u32 = 0o640;
+/// Of a token where the Pod has a group for its volumes: nobody else may read it then.
+const TOKEN_MODE: i32 = 0o640;
 
 /// The volumes of one Pod.
 pub struct Volumes {
@@ -62,10 +62,7 @@ impl Volumes {
 
     async fn write_one(&self, volume: &Volume) -> Result<(), String> {
         let dir = self.path(&volume.name);
-        // Only root may give files to a group; without it there is but one user.
-        let group =
-            self.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref()?.fs_group).filter(|_| is_root());
-        let group = group.and_then(|group| u32::try_from(group).ok());
+        let group = self.group();
         // Nobody measures what is in it: a limit of its size holds on a real node only.
         let payload = if volume.empty_dir.is_some() { None } else { Some(self.payload(volume).await?) };
         let is_new = !dir.exists();
@@ -81,6 +78,12 @@ impl Volumes {
             }
         };
         write().map_err(|error| error.to_string())
+    }
+
+    /// The group that its files belong to. Only root may give files away; without it there is but one user.
+    fn group(&self) -> Option<u32> {
+        let group = self.pod.spec.as_ref()?.security_context.as_ref()?.fs_group.filter(|_| is_root())?;
+        u32::try_from(group).ok()
     }
 
     async fn payload(&self, volume: &Volume) -> Result<Payload, String> {
@@ -118,7 +121,7 @@ impl Volumes {
         let token = source.service_account_token.as_ref();
         let token = token.ok_or("the stand-in for the kubelet does not know one of its sources")?;
         let bytes = self.token.get_or_try_init(|| self.ask_for_token(token)).await?.clone().into_bytes();
-        Ok(Payload::from([(token.path.clone(), File { bytes, mode: TOKEN_MODE })]))
+        Ok(Payload::from([(token.path.clone(), file(bytes, if self.group().is_some() { TOKEN_MODE } else { mode }))]))
     }
 
     async fn secret(
