@@ -55,9 +55,12 @@ impl State {
             Knowledge::Refused(why) => Some(format!("{} are not known: {why}", cache.what)),
             Knowledge::Everything => None,
         });
-        let children = (!self.children).then(|| "the objects of workers are not known yet".to_owned());
-        let open: Vec<_> = open.chain(children).collect();
-        if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
+        let open: Vec<_> = open.collect();
+        match open.as_slice() {
+            [] if self.children => Ok(()),
+            [] => Err("the objects of workers are not known yet".to_owned()),
+            open => Err(open.join("; ")),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod pods;
 
 use std::{sync::Arc, time::Duration};
 
+use kube::ResourceExt as _;
 use tokio::time::timeout;
 
 pub use pods::PodOptions;
@@ -61,17 +62,12 @@ impl Workers {
         Self { managed, children }
     }
 
-    /// Returns once it is known what is there already.
-    pub async fn ready(&self) {
-        self.children.ready().await;
-    }
-
     /// Makes the worker of `resource` do what its spec says; starts it where there is none. Says how it stands with it.
     ///
     /// # Errors
     /// Where it cannot know what to do. A worker that runs goes on with what it was told before.
     pub async fn ensure(&self, resource: &Arc<WasmProxy>) -> Result<WorkerState, Error> {
-        self.known().await?;
+        self.known(resource).await?;
         let state = match (resource.spec.management(), &self.managed) {
             (Management::External, _) => self.ensure_external(resource).await,
             (Management::Managed, Managed::Pods(pods)) => pods.ensure(resource).await,
@@ -85,7 +81,7 @@ impl Workers {
     /// # Errors
     /// Where the API server does not do as asked.
     pub async fn suspend(&self, resource: &Arc<WasmProxy>) -> Result<WorkerState, Error> {
-        self.known().await?;
+        self.known(resource).await?;
         let family = Family::of(resource);
         let suspended = match (resource.spec.management(), &self.managed) {
             (Management::Managed, Managed::Pods(pods)) => pods.suspend(resource).await,
@@ -138,8 +134,9 @@ impl Workers {
     }
 
     /// Without knowing what is there, one would ask for each child by its name.
-    async fn known(&self) -> Result<(), Error> {
-        timeout(PATIENCE, self.ready()).await.map_err(|_| Error::ChildrenUnknown)
+    async fn known(&self, resource: &WasmProxy) -> Result<(), Error> {
+        let namespace = resource.namespace().unwrap_or_default();
+        timeout(PATIENCE, self.children.ready_in(&namespace)).await.map_err(|_| Error::ChildrenUnknown)
     }
 
     async fn ensure_in_process(&self, workers: &InProcess, resource: &Arc<WasmProxy>) -> Result<WorkerState, Error> {

@@ -1,7 +1,7 @@
 //! A controller of some namespaces.
 
 use serde_json::json;
-use wasmproxy::controller::Options;
+use wasmproxy::controller::{Options, WorkerMode, rights};
 
 use super::{
     floor::{CHUNK, Floor, Mode, Running},
@@ -47,10 +47,7 @@ async fn those_that_are_named_are_served_and_no_others() {
 async fn one_that_may_not_be_watched_is_named_with_what_is_missing_and_keeps_no_other_waiting() {
     let mut floor = Floor::start(Mode::InProcess).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
-    let rules = json!([
-        {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": ["list", "watch"]},
-        {"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies/status"], "verbs": ["patch"]},
-    ]);
+    let rules = json!(rights::of_resources(&WorkerMode::InProcess));
     let (own, second) = (floor.namespace.clone(), ControlPlane::shared().await.namespace("second").await);
     allow(&floor, rules.clone()).await;
     let options = Options { namespaces: vec![own.clone(), second.clone()], ..floor.options() };

@@ -66,6 +66,13 @@ impl Children {
         }
     }
 
+    /// Returns once those in this namespace are known.
+    pub async fn ready_in(&self, namespace: &str) {
+        if let Some(scope) = self.scope(namespace) {
+            scope.ready().await;
+        }
+    }
+
     /// Has a resource reconciled.
     pub fn wake(&self, resource: ObjectRef<Watched>) {
         self.wakes.wake(resource);
