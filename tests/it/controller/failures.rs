@@ -9,12 +9,14 @@ use kube::{
 use serde_json::json;
 use wasmproxy::api::{Phase, WasmProxy, conditions::ConditionType};
 
-use super::floor::{CHUNK, Floor, message, says};
-use crate::{lab::ControlPlane, modules::module};
+use super::floor::{CHUNK, Floor, Mode, message, says};
+use crate::{
+    lab::{BrokerConfig, ControlPlane},
+    modules::module,
+};
 
-#[tokio::test]
-async fn an_artifact_that_is_not_there_is_named_and_found_once_it_is() {
-    let floor = Floor::start().await;
+async fn an_artifact_that_is_not_there_is_named_and_found_once_it_is(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     let _controller = floor.controller();
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
 
@@ -29,9 +31,8 @@ async fn an_artifact_that_is_not_there_is_named_and_found_once_it_is() {
     assert_eq!((status.artifacts[0].phase, &status.artifacts[0].message), (Phase::Published, &None));
 }
 
-#[tokio::test]
-async fn an_artifact_that_is_no_module_is_stalled() {
-    let floor = Floor::start().await;
+async fn an_artifact_that_is_no_module_is_stalled(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", "this is no module").await;
     let _controller = floor.controller();
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
@@ -39,9 +40,8 @@ async fn an_artifact_that_is_no_module_is_stalled() {
     assert_eq!(says(&status, ConditionType::Stalled), Some(("True", "UnsupportedArtifact")));
 }
 
-#[tokio::test]
-async fn a_broker_that_cannot_be_reached_is_named_and_waited_for() {
-    let mut floor = Floor::start().await;
+async fn a_broker_that_cannot_be_reached_is_named_and_waited_for(mode: Mode) {
+    let mut floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.broker.stop();
     let _controller = floor.controller();
@@ -54,9 +54,8 @@ async fn a_broker_that_cannot_be_reached_is_named_and_waited_for() {
     floor.until_ready("line").await;
 }
 
-#[tokio::test]
-async fn a_registry_that_cannot_be_reached_is_named_and_waited_for() {
-    let mut floor = Floor::start().await;
+async fn a_registry_that_cannot_be_reached_is_named_and_waited_for(mode: Mode) {
+    let mut floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.registry.stop();
     let _controller = floor.controller();
@@ -68,9 +67,8 @@ async fn a_registry_that_cannot_be_reached_is_named_and_waited_for() {
     floor.until_ready("line").await;
 }
 
-#[tokio::test]
-async fn a_spec_that_no_worker_can_be_given_is_stalled_until_it_is_corrected() {
-    let floor = Floor::start().await;
+async fn a_spec_that_no_worker_can_be_given_is_stalled_until_it_is_corrected(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("add:latest", module(CHUNK)).await;
     let _controller = floor.controller();
     let twice = json!([{"reference": "add"}, {"reference": "add:latest"}]);
@@ -84,12 +82,9 @@ async fn a_spec_that_no_worker_can_be_given_is_stalled_until_it_is_corrected() {
     assert_eq!(says(&status, ConditionType::Stalled), None);
 }
 
-#[tokio::test]
-async fn a_resource_that_cannot_be_read_says_so_and_keeps_nobody_else_waiting() {
+async fn a_resource_that_cannot_be_read_says_so_and_keeps_nobody_else_waiting(mode: Mode) {
     let control_plane = ControlPlane::start().await;
-    let mut floor = Floor::start().await;
-    floor.client = control_plane.client().await;
-    floor.namespace = control_plane.namespace("floor").await;
+    let floor = Floor::on(&control_plane, mode, BrokerConfig::default()).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
 
     // As after an upgrade that made a field stricter than what is stored.
@@ -113,4 +108,13 @@ async fn a_resource_that_cannot_be_read_says_so_and_keeps_nobody_else_waiting() 
         ready.contains("the resource cannot be read") && ready.contains("InvalidSpec")
     };
     await_condition(objects, "odd", says_so).await.unwrap();
+}
+
+in_both_modes! {
+    an_artifact_that_is_not_there_is_named_and_found_once_it_is,
+    an_artifact_that_is_no_module_is_stalled,
+    a_broker_that_cannot_be_reached_is_named_and_waited_for,
+    a_registry_that_cannot_be_reached_is_named_and_waited_for,
+    a_spec_that_no_worker_can_be_given_is_stalled_until_it_is_corrected,
+    a_resource_that_cannot_be_read_says_so_and_keeps_nobody_else_waiting,
 }

@@ -14,39 +14,76 @@ use wasmproxy::{
         WasmProxy, WasmProxyStatus,
         conditions::{ConditionType, find},
     },
-    controller::{self, Options, WorkerMode},
+    controller::{self, Options, PodOptions, WorkerMode},
     mqtt::{self, Message, MqttOptions, Publish, Qos},
     protocol::{TopicPrefix, Topics},
 };
 
 use crate::{
-    lab::{Broker, BrokerConfig, ControlPlane, Registry},
+    lab::{Broker, BrokerConfig, ControlPlane, Kubelet, Registry},
     waiting::{PATIENCE, connected, taken_in},
 };
 
 /// The bytes in a chunk: as few as the resource allows, so that small modules have several.
 pub const CHUNK: usize = 1024;
+/// What the image of workers in Pods is called: the node takes the program that was built for the tests.
+const IMAGE: &str = "wasmproxy";
 
-/// A namespace with a broker and a registry.
+/// Where the workers of a test run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In the controller's process.
+    InProcess,
+    /// In Pods, which a [`Kubelet`] runs.
+    Pods,
+}
+
+/// A namespace with a broker and a registry, and with a node where workers run in Pods.
 pub struct Floor {
     pub broker: Broker,
     pub registry: Registry,
     pub namespace: String,
     pub client: Client,
+    kubelet: Option<Kubelet>,
 }
 
 impl Floor {
+    /// One whose workers run in the controller's process.
     pub async fn start() -> Self {
-        Self::with(BrokerConfig::default()).await
+        Self::start_in(Mode::InProcess).await
     }
 
+    /// The same with this broker.
     pub async fn with(broker: BrokerConfig) -> Self {
-        let control_plane = async {
-            let control_plane = ControlPlane::shared().await;
-            (control_plane.client().await, control_plane.namespace("floor").await)
+        Self::with_in(Mode::InProcess, broker).await
+    }
+
+    pub async fn start_in(mode: Mode) -> Self {
+        Self::with_in(mode, BrokerConfig::default()).await
+    }
+
+    pub async fn with_in(mode: Mode, broker: BrokerConfig) -> Self {
+        Self::on(ControlPlane::shared().await, mode, broker).await
+    }
+
+    pub async fn on(control_plane: &ControlPlane, mode: Mode, broker: BrokerConfig) -> Self {
+        let (broker, registry, client, namespace) =
+            tokio::join!(broker.start(), Registry::start(), control_plane.client(), control_plane.namespace("floor"));
+        let kubelet = match mode {
+            Mode::InProcess => None,
+            Mode::Pods => Some(Kubelet::start(control_plane, &namespace).await),
         };
-        let (broker, registry, (client, namespace)) = tokio::join!(broker.start(), Registry::start(), control_plane);
-        Self { broker, registry, namespace, client }
+        Self { broker, registry, namespace, client, kubelet }
+    }
+
+    /// Where workers run.
+    pub fn mode(&self) -> Mode {
+        if self.kubelet.is_some() { Mode::Pods } else { Mode::InProcess }
+    }
+
+    /// The node, for workers in Pods.
+    pub fn kubelet(&mut self) -> &mut Kubelet {
+        self.kubelet.as_mut().unwrap()
     }
 
     /// A controller of this namespace.
@@ -56,7 +93,15 @@ impl Floor {
 
     /// A controller of this namespace with somebody's rights.
     pub fn controller_with(&self, client: Client) -> Running {
-        Running::start(client, &self.namespace, WorkerMode::InProcess)
+        match self.mode() {
+            Mode::InProcess => Running::start(client, &self.namespace, WorkerMode::InProcess),
+            Mode::Pods => Running::start(client, &self.namespace, in_pods(IMAGE)),
+        }
+    }
+
+    /// A controller of this namespace whose workers are in Pods of this image.
+    pub fn controller_of(&self, image: &str) -> Running {
+        Running::start(self.client.clone(), &self.namespace, in_pods(image))
     }
 
     /// A resource that means this broker and this registry, with these fields beside or instead.
@@ -145,6 +190,11 @@ impl Floor {
         connected(&client).await;
         Listener { client, messages: taken_in(messages), topics, marker }
     }
+}
+
+/// Workers in Pods of this image.
+fn in_pods(image: &str) -> WorkerMode {
+    WorkerMode::Pods(PodOptions { image: image.to_owned(), rollout: PodOptions::ROLLOUT })
 }
 
 /// What `Ready` says: its status and its reason.

@@ -5,7 +5,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
 use wasmproxy::api::{ArtifactStatus, Phase, ProtocolVersion, Source, WasmProxyStatus, conditions::ConditionType};
 
-use super::floor::{CHUNK, Floor, ready, says};
+use super::floor::{CHUNK, Floor, Mode, ready, says};
 use crate::modules::module;
 
 /// Chunks that go as fast as the broker takes them; the pace holds for those after.
@@ -26,9 +26,8 @@ fn chunks_out(status: &WasmProxyStatus) -> u64 {
     status.artifacts.first().and_then(|artifact| artifact.chunks).map_or(0, |chunks| chunks.published)
 }
 
-#[tokio::test]
-async fn an_applied_resource_is_published_and_counted_and_ready() {
-    let floor = Floor::start().await;
+async fn an_applied_resource_is_published_and_counted_and_ready(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     let bytes = module(12 * CHUNK + 1);
     let digest = floor.registry.push("wasm/add:1.2", bytes.clone()).await;
     let mut listener = floor.listen("line").await;
@@ -56,9 +55,8 @@ async fn an_applied_resource_is_published_and_counted_and_ready() {
     assert_eq!(listener.chunks().await, 13);
 }
 
-#[tokio::test]
-async fn a_fresh_resource_does_not_look_ready_before_its_artifacts_are_out() {
-    let floor = Floor::start().await;
+async fn a_fresh_resource_does_not_look_ready_before_its_artifacts_are_out(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor.apply("line", artifacts(&["wasm/add:1"])).await;
     assert_eq!(floor.get("line").await.status.unwrap().observed_generation, Some(-1));
@@ -82,9 +80,8 @@ async fn a_fresh_resource_does_not_look_ready_before_its_artifacts_are_out() {
     }
 }
 
-#[tokio::test]
-async fn a_tag_that_moves_is_streamed_again_and_the_resource_stays_ready() {
-    let floor = Floor::start().await;
+async fn a_tag_that_moves_is_streamed_again_and_the_resource_stays_ready(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     let _controller = floor.controller();
     floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1", "interval": "10s"}]})).await;
@@ -104,9 +101,8 @@ async fn a_tag_that_moves_is_streamed_again_and_the_resource_stays_ready() {
     }
 }
 
-#[tokio::test]
-async fn another_chunk_size_is_ready_once_everything_is_out_again() {
-    let floor = Floor::start().await;
+async fn another_chunk_size_is_ready_once_everything_is_out_again(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     let mut listener = floor.listen("line").await;
     let _controller = floor.controller();
@@ -122,9 +118,8 @@ async fn another_chunk_size_is_ready_once_everything_is_out_again() {
     assert_eq!(listener.chunks().await, 2);
 }
 
-#[tokio::test]
-async fn a_resource_that_declares_nothing_answers_devices_and_is_ready() {
-    let floor = Floor::start().await;
+async fn a_resource_that_declares_nothing_answers_devices_and_is_ready(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     let _controller = floor.controller();
     floor.apply("line", json!({})).await;
     let status = floor.until_ready("line").await;
@@ -132,9 +127,8 @@ async fn a_resource_that_declares_nothing_answers_devices_and_is_ready() {
     assert_eq!((status.progress, status.published), (None, None));
 }
 
-#[tokio::test]
-async fn progress_shows_while_a_module_streams_and_a_change_does_not_disturb_it() {
-    let floor = Floor::start().await;
+async fn progress_shows_while_a_module_streams_and_a_change_does_not_disturb_it(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/large:1", module(2000 * CHUNK)).await;
     floor.registry.push("wasm/small:1", module(CHUNK)).await;
     let _controller = floor.controller();
@@ -159,9 +153,8 @@ async fn progress_shows_while_a_module_streams_and_a_change_does_not_disturb_it(
     assert_eq!(after.observed_generation, Some(2));
 }
 
-#[tokio::test]
-async fn a_suspended_resource_ends_its_session_and_sends_nothing_again_when_it_goes_on() {
-    let floor = Floor::start().await;
+async fn a_suspended_resource_ends_its_session_and_sends_nothing_again_when_it_goes_on(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     floor.registry.push("wasm/sub:1", module(CHUNK)).await;
     let mut listener = floor.listen("line").await;
@@ -189,9 +182,8 @@ async fn a_suspended_resource_ends_its_session_and_sends_nothing_again_when_it_g
     assert_eq!(status.transfers.unwrap().chunks, 3 + 1, "what was asked meanwhile nobody has heard");
 }
 
-#[tokio::test]
-async fn a_deleted_resource_takes_its_worker_with_it() {
-    let floor = Floor::start().await;
+async fn a_deleted_resource_takes_its_worker_with_it(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let _controller = floor.controller();
     floor.apply("line", artifacts(&["wasm/add:1"])).await;
@@ -204,9 +196,8 @@ async fn a_deleted_resource_takes_its_worker_with_it() {
     floor.broker.server().until_it_logs("Client wp", 1).await;
 }
 
-#[tokio::test]
-async fn a_resource_that_was_deleted_while_nobody_watched_is_another_one_when_it_comes_back() {
-    let floor = Floor::start().await;
+async fn a_resource_that_was_deleted_while_nobody_watched_is_another_one_when_it_comes_back(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     let mut listener = floor.listen("line").await;
     let controller = floor.controller();
@@ -222,9 +213,8 @@ async fn a_resource_that_was_deleted_while_nobody_watched_is_another_one_when_it
     assert_eq!(listener.chunks().await, 3);
 }
 
-#[tokio::test]
-async fn a_restarted_controller_sends_nothing_again_and_has_nothing_to_write() {
-    let floor = Floor::start().await;
+async fn a_restarted_controller_sends_nothing_again_and_has_nothing_to_write(mode: Mode) {
+    let floor = Floor::start_in(mode).await;
     floor.registry.push("wasm/add:1", module(3 * CHUNK)).await;
     floor.registry.push("wasm/sub:1", module(2 * CHUNK)).await;
     let mut listener = floor.listen("line").await;
@@ -241,4 +231,17 @@ async fn a_restarted_controller_sends_nothing_again_and_has_nothing_to_write() {
     assert_eq!(after.artifacts[0], before.artifacts[0]);
     assert_eq!(listener.chunks().await, 2, "only what is new is sent");
     assert_eq!(after.transfers.unwrap().chunks, 5, "counters go on");
+}
+
+in_both_modes! {
+    an_applied_resource_is_published_and_counted_and_ready,
+    a_fresh_resource_does_not_look_ready_before_its_artifacts_are_out,
+    a_tag_that_moves_is_streamed_again_and_the_resource_stays_ready,
+    another_chunk_size_is_ready_once_everything_is_out_again,
+    a_resource_that_declares_nothing_answers_devices_and_is_ready,
+    progress_shows_while_a_module_streams_and_a_change_does_not_disturb_it,
+    a_suspended_resource_ends_its_session_and_sends_nothing_again_when_it_goes_on,
+    a_deleted_resource_takes_its_worker_with_it,
+    a_resource_that_was_deleted_while_nobody_watched_is_another_one_when_it_comes_back,
+    a_restarted_controller_sends_nothing_again_and_has_nothing_to_write,
 }

@@ -4,15 +4,15 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use wasmproxy::api::{RECONCILE_ANNOTATION, conditions::ConditionType};
 
-use super::floor::{CHUNK, Floor, message, says};
+use super::floor::{CHUNK, Floor, Mode, message, says};
 use crate::{
     lab::{BrokerConfig, RegistryConfig, Transport},
     modules::module,
 };
 
 /// A floor whose broker lets in one user, with a module and a resource that names the Secret `broker`.
-async fn guarded() -> Floor {
-    let floor = Floor::with(BrokerConfig::default().user("worker", "hunter2")).await;
+async fn guarded(mode: Mode) -> Floor {
+    let floor = Floor::with_in(mode, BrokerConfig::default().user("worker", "hunter2")).await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     floor
 }
@@ -26,16 +26,20 @@ fn login(password: &str) -> Value {
     json!({"username": "worker", "password": password})
 }
 
-#[tokio::test]
-async fn a_secret_that_is_missing_is_named_and_used_once_it_is_there() {
-    let floor = guarded().await;
+async fn a_secret_that_is_missing_is_named_and_used_once_it_is_there(mode: Mode) {
+    let floor = guarded(mode).await;
     let _controller = floor.controller();
     apply(&floor).await;
     let status = floor.until_ready_is("line", "False", "SecretNotFound").await;
     let said = format!("Secret broker does not exist in namespace {}", floor.namespace);
     assert!(message(&status).starts_with(&said), "{}", message(&status));
-    assert_eq!(says(&status, ConditionType::WorkerAvailable), Some(("False", "SecretNotFound")));
-    assert_eq!(says(&status, ConditionType::BrokerConnected), Some(("Unknown", "WorkerUnavailable")));
+    let conditions = [ConditionType::WorkerAvailable, ConditionType::BrokerConnected];
+    let said = match mode {
+        Mode::InProcess => [("False", "SecretNotFound"), ("Unknown", "WorkerUnavailable")],
+        // It runs, and says itself what it lacks.
+        Mode::Pods => [("True", "Succeeded"), ("False", "SecretNotFound")],
+    };
+    assert_eq!(conditions.map(|about| says(&status, about)), said.map(Some));
 
     floor.secret("broker", login("hunter2")).await;
     floor.until_ready("line").await;
@@ -43,7 +47,7 @@ async fn a_secret_that_is_missing_is_named_and_used_once_it_is_there() {
 
 #[tokio::test]
 async fn a_secret_without_the_label_is_not_used_until_it_has_it() {
-    let floor = guarded().await;
+    let floor = guarded(Mode::InProcess).await;
     let _controller = floor.controller();
     floor.apply_secret("broker", login("hunter2"), json!({})).await;
     apply(&floor).await;
@@ -56,9 +60,8 @@ async fn a_secret_without_the_label_is_not_used_until_it_has_it() {
     floor.until_ready("line").await;
 }
 
-#[tokio::test]
-async fn a_secret_without_a_key_is_invalid_and_the_key_is_named() {
-    let floor = guarded().await;
+async fn a_secret_without_a_key_is_invalid_and_the_key_is_named(mode: Mode) {
+    let floor = guarded(mode).await;
     let _controller = floor.controller();
     floor.secret("broker", json!({"username": "worker"})).await;
     apply(&floor).await;
@@ -66,9 +69,8 @@ async fn a_secret_without_a_key_is_invalid_and_the_key_is_named() {
     assert!(message(&status).contains("lacks the key password"), "{}", message(&status));
 }
 
-#[tokio::test]
-async fn a_password_that_the_broker_refuses_is_said_and_read_again_once_it_is_corrected() {
-    let floor = guarded().await;
+async fn a_password_that_the_broker_refuses_is_said_and_read_again_once_it_is_corrected(mode: Mode) {
+    let floor = guarded(mode).await;
     let _controller = floor.controller();
     floor.secret("broker", login("wrong-hunter3")).await;
     apply(&floor).await;
@@ -82,7 +84,7 @@ async fn a_password_that_the_broker_refuses_is_said_and_read_again_once_it_is_co
 
 #[tokio::test]
 async fn a_secret_that_has_changed_is_read_again_on_request() {
-    let floor = guarded().await;
+    let floor = guarded(Mode::InProcess).await;
     let _controller = floor.controller();
     floor.secret("broker", login("hunter2")).await;
     apply(&floor).await;
@@ -97,7 +99,7 @@ async fn a_secret_that_has_changed_is_read_again_on_request() {
 
 #[tokio::test]
 async fn a_worker_goes_on_with_the_secrets_that_it_has_when_they_are_gone() {
-    let floor = guarded().await;
+    let floor = guarded(Mode::InProcess).await;
     let _controller = floor.controller();
     floor.secret("broker", login("hunter2")).await;
     apply(&floor).await;
@@ -110,10 +112,9 @@ async fn a_worker_goes_on_with_the_secrets_that_it_has_when_they_are_gone() {
     assert_eq!(says(&status, ConditionType::BrokerConnected), Some(("True", "Connected")));
 }
 
-#[tokio::test]
-async fn certificates_and_registry_credentials_come_from_secrets_too() {
+async fn certificates_and_registry_credentials_come_from_secrets_too(mode: Mode) {
     let broker = BrokerConfig::default().user("worker", "hunter2").transport(Transport::MutualTls);
-    let mut floor = Floor::with(broker).await;
+    let mut floor = Floor::with_in(mode, broker).await;
     floor.registry = RegistryConfig::default().user("puller", "s3cret").transport(Transport::Tls).start().await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let pem = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -137,9 +138,8 @@ async fn certificates_and_registry_credentials_come_from_secrets_too() {
     floor.until_ready("line").await;
 }
 
-#[tokio::test]
-async fn a_password_that_the_registry_refuses_is_said_and_read_again_once_it_is_corrected() {
-    let mut floor = Floor::start().await;
+async fn a_password_that_the_registry_refuses_is_said_and_read_again_once_it_is_corrected(mode: Mode) {
+    let mut floor = Floor::start_in(mode).await;
     floor.registry = RegistryConfig::default().user("puller", "s3cret").start().await;
     floor.registry.push("wasm/add:1", module(CHUNK)).await;
     let _controller = floor.controller();
@@ -150,4 +150,12 @@ async fn a_password_that_the_registry_refuses_is_said_and_read_again_once_it_is_
 
     floor.secret("pull", json!({"username": "puller", "password": "s3cret"})).await;
     floor.until_ready("line").await;
+}
+
+in_both_modes! {
+    a_secret_that_is_missing_is_named_and_used_once_it_is_there,
+    a_secret_without_a_key_is_invalid_and_the_key_is_named,
+    a_password_that_the_broker_refuses_is_said_and_read_again_once_it_is_corrected,
+    certificates_and_registry_credentials_come_from_secrets_too,
+    a_password_that_the_registry_refuses_is_said_and_read_again_once_it_is_corrected,
 }
