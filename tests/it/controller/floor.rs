@@ -88,6 +88,11 @@ impl Floor {
         Running::start(client, self.options())
     }
 
+    /// A controller of this namespace whose workers are in Pods of this image.
+    pub fn controller_of(&self, image: &str) -> Running {
+        Running::start(self.client.clone(), Options { workers: pods(image), ..self.options() })
+    }
+
     /// What a controller of this namespace is told.
     pub fn options(&self) -> Options {
         let workers = match self.mode() {
@@ -186,7 +191,7 @@ impl Floor {
 }
 
 /// Workers in Pods that are made of this image.
-pub fn pods(image: &str) -> WorkerMode {
+fn pods(image: &str) -> WorkerMode {
     WorkerMode::Pods(PodOptions { image: image.to_owned(), rollout: PodOptions::ROLLOUT })
 }
 

@@ -3,6 +3,7 @@
 mod credentials;
 mod departures;
 mod outages;
+mod sidecars;
 mod upgrades;
 
 use serde_json::{Value, json};

@@ -4,10 +4,7 @@ use serde_json::json;
 use wasmproxy::api::WasmProxyStatus;
 
 use super::{CHUNK, PODS, artifacts, floor, message};
-use crate::{
-    controller::floor::{Running, pods},
-    modules::module,
-};
+use crate::modules::module;
 
 /// Chunks of what is under way that the broker has acknowledged.
 fn chunks_out(status: &WasmProxyStatus) -> u64 {
@@ -35,7 +32,7 @@ async fn an_upgrade_while_a_worker_streams_loses_no_chunk() {
     let mut floor = floor().await;
     floor.registry.push("wasm/large:1", module(600 * CHUNK)).await;
     let mut listener = floor.listen("line").await;
-    let old = Running::start_in(floor.client.clone(), &floor.namespace, pods("wasmproxy:1"));
+    let old = floor.controller_of("wasmproxy:1");
     // A chunk a second after the first five hundred: it streams until the upgrade is over.
     let mut slow = artifacts(&["wasm/large:1"]);
     slow["pace"] = json!("1k");
@@ -44,7 +41,7 @@ async fn an_upgrade_while_a_worker_streams_loses_no_chunk() {
     let before = floor.kubelet().running(PODS).await;
 
     old.stop().await;
-    let _new = Running::start_in(floor.client.clone(), &floor.namespace, pods("wasmproxy:2"));
+    let _new = floor.controller_of("wasmproxy:2");
     assert_eq!(before.ended().await, 0);
     floor.apply("line", artifacts(&["wasm/large:1"])).await;
     let status = floor.until_ready("line").await;
@@ -56,7 +53,7 @@ async fn an_upgrade_while_a_worker_streams_loses_no_chunk() {
 #[tokio::test]
 async fn an_image_that_is_not_there_is_said() {
     let mut floor = floor().await;
-    let broken = Running::start_in(floor.client.clone(), &floor.namespace, pods("missing/wasmproxy:1"));
+    let broken = floor.controller_of("missing/wasmproxy:1");
     floor.apply("line", artifacts(&["wasm/add:1"])).await;
     let says_so = |status: &WasmProxyStatus| {
         let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
