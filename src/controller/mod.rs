@@ -1,8 +1,8 @@
 //! Reconciles each resource into a worker, and reports into its status.
 //!
 //! ```text
-//!               watch ──► reconcile ──► Workers::ensure ──► secrets ──► translate ──► worker
-//!                │            │                                                         │
+//!               watch ──► reconcile ──► Workers::ensure ──┬─► secrets ──► translate ──► worker, in this process
+//!                │            │                           └─► children ──► worker, in a Pod
 //!           departures     summary ──────► status ◄────── report ◄── reporter ◄── progress
 //! ```
 //!

@@ -50,7 +50,7 @@ pub struct Unavailable {
     pub status: ConditionStatus,
     /// Why it is not there.
     pub problem: Problem,
-    /// Whether its process runs all the same, so that it may have something to say.
+    /// Whether its process may run all the same, and have something to say.
     pub may_report: bool,
 }
 

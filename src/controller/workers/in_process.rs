@@ -79,7 +79,7 @@ impl InProcess {
         self.assign(resource, config)
     }
 
-    /// See [`Workers::is_running`](super::Workers::is_running).
+    /// Whether the worker of this UID runs.
     pub fn is_running(&self, uid: &str) -> bool {
         self.table().workers.get(uid).is_some_and(|running| !running.is_lost())
     }

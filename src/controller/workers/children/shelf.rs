@@ -30,12 +30,6 @@ impl<K: Resource<DynamicType = ()> + Clone> Shelf<K> {
         Self { stored, recent: Mutex::new(Recent { written: HashMap::new(), settled: HashMap::new() }) }
     }
 
-    /// Returns once the watch knows of every object.
-    pub async fn ready(&self) {
-        // The other end goes with the task that watches, and that with all of this.
-        let _ = self.stored.wait_until_ready().await;
-    }
-
     /// The object of that name. Where none is known there may be one all the same: one that carries no label of ours, or
     /// that has only just been made.
     pub fn get(&self, object: &ObjectRef<K>) -> Option<Arc<K>> {

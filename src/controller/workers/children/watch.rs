@@ -24,7 +24,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tracing::warn;
 
 use super::{
@@ -48,6 +48,8 @@ pub struct Scope {
     /// Where workers run in Pods.
     pods: Option<Store<Pod>>,
     wakes: Arc<Wakes>,
+    /// The watches that do not know of every object yet. Stores can be waited for, too, but only by one at a time.
+    unknown: watch::Receiver<usize>,
     /// Ended when dropped.
     _watches: JoinSet<()>,
 }
@@ -55,7 +57,8 @@ pub struct Scope {
 impl Scope {
     /// Follows the children in `namespace`, or everywhere; their Pods only `with_pods`.
     pub fn watch(client: &Client, namespace: Option<&str>, with_pods: bool) -> Self {
-        let mut watches = Watches { client, namespace, wakes: Arc::default(), tasks: JoinSet::new() };
+        let (unknown, is_unknown) = watch::channel(0);
+        let mut watches = Watches { client, namespace, wakes: Arc::default(), unknown, tasks: JoinSet::new() };
         Self {
             namespace: namespace.map(str::to_owned),
             accounts: watches.children(by_version),
@@ -64,6 +67,7 @@ impl Scope {
             deployments: watches.children(deployment_matters),
             pods: with_pods.then(|| watches.pods()),
             wakes: watches.wakes,
+            unknown: is_unknown,
             _watches: watches.tasks,
         }
     }
@@ -80,10 +84,8 @@ impl Scope {
 
     /// Returns once all children are known.
     pub(super) async fn ready(&self) {
-        tokio::join!(self.accounts.ready(), self.roles.ready(), self.bindings.ready(), self.deployments.ready());
-        if let Some(pods) = &self.pods {
-            let _ = pods.wait_until_ready().await;
-        }
+        // The other end goes with the watches, and they with this.
+        let _ = self.unknown.clone().wait_for(|unknown| *unknown == 0).await;
     }
 
     pub(super) fn pods(&self, family: &Family) -> Vec<Arc<Pod>> {
@@ -95,25 +97,34 @@ impl Scope {
     }
 }
 
+/// A kind that can be watched.
+trait Watchable:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Watchable for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// The watches of one scope, as they are begun.
 struct Watches<'a> {
     client: &'a Client,
     namespace: Option<&'a str>,
     wakes: Arc<Wakes>,
+    unknown: watch::Sender<usize>,
     tasks: JoinSet<()>,
 }
 
 impl Watches<'_> {
-    fn children<K>(&mut self, relevance: fn(&K) -> Option<Relevance>) -> Arc<Shelf<K>>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
-    {
+    fn children<K: Watchable>(&mut self, relevance: fn(&K) -> Option<Relevance>) -> Arc<Shelf<K>> {
         let (store, writer) = reflector::store();
         let shelf = Arc::new(Shelf::new(store));
         let gone = shelf.clone();
@@ -122,7 +133,7 @@ impl Watches<'_> {
                 gone.forget(&ObjectRef::from_obj(child));
             }
         };
-        self.tasks.spawn(follow(self.api(), writer, relevance, |_: &mut K| (), forget, self.wakes.clone()));
+        self.follow(writer, relevance, |_: &mut K| (), forget);
         shelf
     }
 
@@ -130,11 +141,29 @@ impl Watches<'_> {
         let (store, writer) = reflector::store();
         // What a Pod is to be is in its Deployment.
         let without_spec = |pod: &mut Pod| pod.spec = None;
-        self.tasks.spawn(follow(self.api(), writer, pod_relevance, without_spec, |_| (), self.wakes.clone()));
+        self.follow(writer, pod_relevance, without_spec, |_| ());
         store
     }
 
-    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+    fn follow<K: Watchable>(
+        &mut self,
+        writer: Writer<K>,
+        relevance: fn(&K) -> Option<Relevance>,
+        trim: impl FnMut(&mut K) + Send + 'static,
+        mut observe: impl FnMut(&Event<K>) + Send + 'static,
+    ) {
+        self.unknown.send_modify(|unknown| *unknown += 1);
+        let (mut known, unknown) = (false, self.unknown.clone());
+        let observe = move |event: &Event<K>| {
+            observe(event);
+            if matches!(event, Event::InitDone) && !std::mem::replace(&mut known, true) {
+                unknown.send_modify(|unknown| *unknown -= 1);
+            }
+        };
+        self.tasks.spawn(follow(self.api(), writer, relevance, trim, observe, self.wakes.clone()));
+    }
+
+    fn api<K: Watchable>(&self) -> Api<K> {
         match self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
@@ -143,16 +172,14 @@ impl Watches<'_> {
 }
 
 /// Keeps a store up to date, and wakes the resources of what changes. Never ends.
-async fn follow<K>(
+async fn follow<K: Watchable>(
     api: Api<K>,
     writer: Writer<K>,
     relevance: fn(&K) -> Option<Relevance>,
     mut trim: impl FnMut(&mut K) + Send,
     mut observe: impl FnMut(&Event<K>) + Send,
     wakes: Arc<Wakes>,
-) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
+) {
     let trimmed = move |object: &mut K| {
         object.managed_fields_mut().clear();
         trim(object);

@@ -7,18 +7,19 @@ use k8s_openapi::api::{
     core::v1::Pod,
 };
 
-use super::trouble::{is_running, trouble};
+use super::trouble::{may_run, trouble};
 use crate::{
     api::conditions::{ConditionStatus, Reason},
     controller::summary::{Problem, Site, Unavailable, WorkerState},
 };
 
-/// What to say of the worker of this Deployment, which has these Pods.
-pub(super) fn availability(deployment: &Deployment, pods: &[Arc<Pod>]) -> WorkerState {
+/// What to say of the worker of this Deployment; its Pods matter only where it is not available.
+pub(super) fn availability(deployment: &Deployment, pods: impl FnOnce() -> Vec<Arc<Pod>>) -> WorkerState {
     if is_available(deployment) {
         return WorkerState::Running(Site::Pod);
     }
-    let trouble = refused(deployment).or_else(|| trouble(pods, image(deployment))).or_else(|| overdue(deployment));
+    let pods = pods();
+    let trouble = refused(deployment).or_else(|| trouble(&pods, image(deployment))).or_else(|| overdue(deployment));
     let (status, problem) = match trouble {
         Some(problem) => (ConditionStatus::False, problem),
         None => {
@@ -26,7 +27,7 @@ pub(super) fn availability(deployment: &Deployment, pods: &[Arc<Pod>]) -> Worker
             (ConditionStatus::Unknown, Problem { reason: Reason::Starting, message })
         }
     };
-    WorkerState::Unavailable(Unavailable { status, problem, may_report: pods.iter().any(|pod| is_running(pod)) })
+    WorkerState::Unavailable(Unavailable { status, problem, may_report: pods.iter().any(|pod| may_run(pod)) })
 }
 
 /// Whether its Pod is ready, and as the Deployment says by now.
@@ -96,7 +97,7 @@ mod tests {
     }
 
     fn unavailable(status: Value) -> (ConditionStatus, Problem) {
-        match availability(&deployment(status), &[]) {
+        match availability(&deployment(status), Vec::new) {
             WorkerState::Unavailable(Unavailable { status, problem, may_report: false }) => (status, problem),
             other => panic!("{other:?}"),
         }
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn a_pod_that_is_ready_runs_the_worker() {
         let status = json!({"observedGeneration": 3, "availableReplicas": 1, "updatedReplicas": 1});
-        assert_eq!(availability(&deployment(status), &[]), WorkerState::Running(Site::Pod));
+        assert_eq!(availability(&deployment(status), Vec::new), WorkerState::Running(Site::Pod));
     }
 
     #[test]

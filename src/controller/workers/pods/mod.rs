@@ -81,7 +81,7 @@ impl Pods {
         // The worker would find out, too; but nobody should have to wait for a Pod to hear of it.
         worker_config(resource, Credentials::default())?;
         let deployment = self.bring(resource, 1).await?;
-        Ok(availability::availability(&deployment, &self.children.pods(&Family::of(resource))))
+        Ok(availability::availability(&deployment, || self.children.pods(&Family::of(resource))))
     }
 
     /// Ends the worker's Pod, and leaves everything else as it is.

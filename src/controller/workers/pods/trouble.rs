@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
 use serde_json::Value;
 
 use super::template::CONTAINER;
@@ -21,15 +21,22 @@ pub(super) fn trouble(pods: &[Arc<Pod>], image: &str) -> Option<Problem> {
     unschedulable(latest).or_else(|| evicted(latest)).or_else(|| of_container(worker(latest)?, image))
 }
 
-/// Whether the worker's process runs, and so may report for itself.
-pub(super) fn is_running(pod: &Pod) -> bool {
-    worker(pod).and_then(|container| container.state.as_ref()).is_some_and(|state| state.running.is_some())
+/// Whether the worker's process may run, and so have something to say: a node has taken the Pod, and nothing is wrong yet. A
+/// kubelet says a little later than the worker that it does run.
+pub(super) fn may_run(pod: &Pod) -> bool {
+    let state = worker(pod).and_then(|container| container.state.clone()).unwrap_or_default();
+    match (&state.running, &state.waiting, &state.terminated) {
+        (Some(_), ..) => true,
+        (_, Some(waiting), _) => waiting.reason.as_deref() == Some("ContainerCreating"),
+        (.., Some(_)) => false,
+        (None, None, None) => scheduled(pod).is_some_and(|scheduled| scheduled.status == "True"),
+    }
 }
 
 /// A hash of all that matters here.
 pub fn matters(pod: &Pod) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&pod.metadata.uid, pod.metadata.deletion_timestamp.is_some(), is_running(pod)).hash(&mut hasher);
+    (&pod.metadata.uid, pod.metadata.deletion_timestamp.is_some(), may_run(pod)).hash(&mut hasher);
     let trouble = trouble(&[Arc::new(pod.clone())], "");
     trouble.map(|problem| (problem.reason, problem.message)).hash(&mut hasher);
     hasher.finish()
@@ -40,9 +47,13 @@ fn worker(pod: &Pod) -> Option<&ContainerStatus> {
     containers.iter().find(|container| container.name == CONTAINER)
 }
 
-fn unschedulable(pod: &Pod) -> Option<Problem> {
+fn scheduled(pod: &Pod) -> Option<&PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_deref()?;
-    let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
+    conditions.iter().find(|condition| condition.type_ == "PodScheduled")
+}
+
+fn unschedulable(pod: &Pod) -> Option<Problem> {
+    let scheduled = scheduled(pod)?;
     let is_refused = scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable");
     let why = scheduled.message.as_deref().unwrap_or("no node fits");
     is_refused.then(|| problem(Reason::Unschedulable, format!("no node takes the worker's Pod: {why}")))
@@ -211,6 +222,18 @@ mod tests {
         let mut going = evicted;
         going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
         assert_eq!(said(going), None);
+    }
+
+    #[test]
+    fn a_process_may_run_from_the_moment_that_a_node_has_taken_the_pod() {
+        let scheduled = |status: &str| json!({"type": "PodScheduled", "status": status});
+        assert!(!may_run(&pod(json!({}))));
+        assert!(!may_run(&pod(json!({"conditions": [scheduled("False")]}))));
+        assert!(may_run(&pod(json!({"conditions": [scheduled("True")]}))));
+        assert!(may_run(&waiting("ContainerCreating", "")));
+        assert!(may_run(&container(json!({"state": {"running": {}}}))));
+        assert!(!may_run(&waiting("CrashLoopBackOff", "")));
+        assert!(!may_run(&container(json!({"state": {"terminated": {"exitCode": 0}}}))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use k8s_openapi::api::{
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{
-    Api, ResourceExt,
+    Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy},
 };
 use serde_json::json;
@@ -126,9 +126,8 @@ async fn a_deleted_resource_takes_its_children_with_it() {
     yard.until_object(&name, |found: Option<&RoleBinding>| found.is_none()).await;
     yard.until_object(&name, |found: Option<&Deployment>| found.is_none()).await;
     let pods = yard.api::<Pod>().list(&ListParams::default().labels("wasmproxy.io/resource=line")).await.unwrap();
-    let left: Vec<_> = pods.items.iter().map(ResourceExt::name_any).collect();
-    for pod in left {
-        yard.until_object(&pod, |found: Option<&Pod>| found.is_none()).await;
+    for pod in pods.items {
+        yard.until_object(&pod.name_any(), |found: Option<&Pod>| found.is_none()).await;
     }
 }
 

@@ -84,6 +84,25 @@ async fn what_was_managed_is_ended_before_somebody_else_is_believed() {
 }
 
 #[tokio::test]
+async fn what_a_managed_worker_has_left_behind_is_no_report_of_somebody_elses() {
+    let yard = Yard::start().await;
+    let controller = yard.controller();
+    yard.apply_ready("line", json!({})).await;
+    yard.report("line", 1).await;
+    yard.until("line", |status| ready(status) == Some(("True", "Succeeded"))).await;
+    controller.stop().await;
+    // As where the worker was in the process of a controller.
+    yard.delete::<ServiceAccount>("line").await;
+    yard.delete::<Deployment>("line").await;
+    yard.until_object(&child("line"), |found: Option<&Deployment>| found.is_none()).await;
+    yard.apply("line", external()).await;
+
+    let _controller = yard.controller();
+    let status = yard.until_worker_is("line", "Unknown", "WorkerUnavailable").await;
+    assert_eq!(says(&status, ConditionType::BrokerConnected), Some(("Unknown", "WorkerUnavailable")));
+}
+
+#[tokio::test]
 async fn a_service_account_that_is_the_owners_stays() {
     let yard = Yard::start().await;
     let account = json!({"metadata": {"name": child("line")}});
