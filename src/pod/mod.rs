@@ -71,6 +71,8 @@ pub struct Options {
     pub secrets: PathBuf,
     /// Where modules are kept, if anywhere.
     pub cache: Option<Cache>,
+    /// How long a watch lasts before it is asked for anew; in whole seconds.
+    pub watch: Duration,
 }
 
 /// Something has ended that should go on for ever: a defect of this program.
@@ -89,7 +91,7 @@ pub async fn run(
     health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<(), BrokenDown> {
-    let Options { namespace, name, uid, secrets, cache } = options;
+    let Options { namespace, name, uid, secrets, cache, watch: lifetime } = options;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         resource = format!("{namespace}/{name}"),
@@ -101,7 +103,7 @@ pub async fn run(
     let api = Api::namespaced(client.clone(), &namespace);
     let _watch = AbortOnDropHandle::new(tokio::spawn({
         let (api, name) = (api.clone(), name.clone());
-        async move { watch::follow(api, &name, uid, sender).await }
+        async move { watch::follow(api, &name, uid, lifetime, sender).await }
     }));
     let mounts = Mounts { root: secrets, namespace, files: FileSystem };
     let mut pod = Pod { board, mounts, cache, shift: None, left: None };
