@@ -73,6 +73,7 @@ async fn serve(resource: &str, args: &WorkerArgs, cache: Option<Cache>) -> Resul
         uid: args.uid().map(str::to_owned),
         secrets: args.secrets_dir.clone(),
         cache,
+        is_managed: args.managed,
         watch: Duration::from_secs(u64::from(WATCH_SECONDS)),
     };
     let client = Client::try_from(config)?;

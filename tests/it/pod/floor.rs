@@ -150,6 +150,7 @@ impl Site {
             uid,
             secrets: self.secrets().to_owned(),
             cache: None,
+            is_managed: false,
             watch: Duration::from_secs(u64::from(WATCH_SECONDS)),
         }
     }
