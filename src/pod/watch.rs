@@ -54,7 +54,7 @@ pub(super) async fn follow(
 ) {
     let wanted = Wanted {
         verbs: "get, list, watch",
-        resource: format!("{}.{}/{name}", WasmProxy::plural(&()), WasmProxy::group(&())).into(),
+        resource: format!("{}.{}", WasmProxy::plural(&()), WasmProxy::group(&())).into(),
         namespace: api.namespace().map(str::to_owned),
     };
     let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
@@ -74,7 +74,7 @@ async fn observe(
     while let Some(event) = events.next().await {
         let seen = match event {
             Ok(event) => observer.observe(event),
-            Err(error) => match wanted.explain_watch(&error) {
+            Err(error) => match explain(&error, wanted) {
                 Some(why) => Some(Seen::Trouble(format!("the resource cannot be watched: {why}"))),
                 None => {
                     debug!(%error, "the resource is watched anew");
@@ -86,6 +86,23 @@ async fn observe(
             view.send_if_modified(|view| view.take(seen, &mut troubles));
         }
     }
+}
+
+/// Why the watch does not come about; nothing where it goes on by itself.
+fn explain(error: &watcher::Error, wanted: &Wanted) -> Option<String> {
+    let why = wanted.explain_watch(error)?;
+    let is_forbidden = match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            matches!(error, kube::Error::Api(status) if status.code == 403)
+        }
+        _ => false,
+    };
+    let hint = if is_forbidden {
+        "; the controller does that for its own workers, and for the spec.worker.serviceAccountName of an External one"
+    } else {
+        ""
+    };
+    Some(format!("{why}{hint}"))
 }
 
 /// What an event says.

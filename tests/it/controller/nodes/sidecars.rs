@@ -143,3 +143,24 @@ async fn a_sidecar_does_the_work_and_is_missed_when_it_is_gone() {
     floor.until_ready("line").await;
     assert_eq!(listener.chunks().await, 0, "it remembers by the status");
 }
+
+#[tokio::test]
+async fn a_sidecar_of_another_service_account_says_which_it_should_have() {
+    let mut floor = floor().await;
+    service_account(&floor).await;
+    let _controller = floor.controller();
+    let mut other = external(&["wasm/add:1"]);
+    other["worker"]["serviceAccountName"] = json!("other");
+    floor.apply("line", other).await;
+    apply(&floor, 1).await;
+    floor.kubelet().running(PODS).await;
+    let containers = floor.kubelet().containers(PODS);
+    let sidecar = containers.iter().find(|container| container.name() == "wasmproxy").unwrap();
+    let said = sidecar.line("the resource cannot be watched").await;
+    assert!(said.contains(":gateway"), "{said}");
+    assert!(said.contains("spec.worker.serviceAccountName"), "{said}");
+
+    floor.apply("line", external(&["wasm/add:1"])).await;
+    floor.until_ready("line").await;
+    assert!(sidecar.is_running());
+}
