@@ -257,7 +257,8 @@ mod tests {
         assert!(trouble(view(vec![Err(failed(503))]).await).contains("failed with 503"));
         assert!(trouble(view(vec![Err(failed(404))]).await).ends_with("the output of `wasmproxy crd`"));
         assert!(
-            trouble(view(vec![Err(failed(403))]).await).ends_with("in namespace b, by a Role and a RoleBinding there")
+            trouble(view(vec![Err(failed(403))]).await)
+                .contains("in namespace b, by a Role and a RoleBinding there; the controller does that")
         );
         let over = [Err(failed(503))].into_iter().chain(listed(object(|_| ()))).collect();
         assert_eq!(view(over).await.trouble, None);
