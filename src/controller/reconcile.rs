@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// How often Secrets are looked at where nothing happens.
+/// How often a resource is looked at where nothing happens: its Secrets may be others, where the controller reads them.
 const AT_REST: Duration = Duration::from_secs(5 * 60);
 
 /// Brings the worker of one resource in line with it, and writes the controller's part of the status.
@@ -87,7 +87,7 @@ async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Resu
         say(&resource, &part, context).await?;
     }
     outcome?;
-    if is_refused(&resource) {
+    if context.workers.reads_secrets_of(&resource) && is_refused(&resource) {
         // Whoever corrects the Secret is not to wait for the next look at rest.
         return Ok(Action::requeue(context.backoffs.fail(&resource.metadata)));
     }

@@ -105,6 +105,11 @@ impl Workers {
         }
     }
 
+    /// Whether the controller reads the Secrets of this resource. Other workers see by themselves when one of theirs changes.
+    pub fn reads_secrets_of(&self, resource: &WasmProxy) -> bool {
+        matches!((resource.spec.management(), &self.managed), (Management::Managed, Managed::InProcess(_)))
+    }
+
     /// Stops a worker for good, and waits for its end, where that is up to this process.
     pub async fn stop(&self, uid: &str) {
         match &self.managed {
