@@ -26,7 +26,7 @@ use crate::{fleet::HOME, lab::ControlPlane};
 /// Its service account.
 pub const ACCOUNT: &str = "wasmproxy";
 
-/// A running controller, ended when dropped.
+/// A running controller. Dropped, it is ended as Kubernetes ends it, so that the next one leads at once.
 pub struct Program {
     child: Child,
 }
@@ -81,7 +81,8 @@ pub const REST: Duration = Duration::from_secs(2);
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap();
     }
 }

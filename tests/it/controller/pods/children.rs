@@ -6,7 +6,7 @@ use k8s_openapi::api::{
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{
-    Api, ResourceExt,
+    Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy},
 };
 use serde_json::json;
@@ -70,6 +70,16 @@ async fn pods_are_let_into_namespaces_with_restricted_pod_security() {
     let _controller = yard.controller();
     let broker = json!({"url": "mqtts://broker.example", "secretRef": {"name": "broker"}});
     yard.apply_ready("line", json!({"broker": broker})).await;
+}
+
+#[tokio::test]
+async fn the_longest_name_and_one_with_dots_will_do() {
+    let yard = Yard::start().await;
+    let _controller = yard.controller();
+    for name in ["n".repeat(52), format!("{}.eu.example", "n".repeat(41))] {
+        assert_eq!(name.len(), 52);
+        yard.apply_ready(&name, json!({})).await;
+    }
 }
 
 #[tokio::test]

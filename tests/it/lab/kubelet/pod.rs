@@ -22,8 +22,8 @@ use super::{
     volumes::Volumes,
 };
 
-/// What a Pod has to end whose object is gone already.
-const GONE: i64 = 2;
+/// What every Pod has to end at least, even where its object is gone already.
+const MINIMUM_GRACE: i64 = 2;
 /// What a Pod has to end that does not say.
 const DEFAULT_GRACE: i64 = 30;
 
@@ -80,19 +80,25 @@ pub async fn run(node: Arc<Node>, mut latest: watch::Receiver<Option<Arc<Pod>>>)
     let place = Arc::new(Place::new(node, pod));
     let mut life = Life { place: place.clone(), sidecars: Group::new(), containers: Group::new() };
     let reporter = AbortOnDropHandle::new(tokio::spawn(report(place.clone())));
-    tokio::select! {
-        () = life.live() => {}
-        () = told_to_leave(&mut latest) => {}
-        () = place.node.power_cut() => {}
-    }
-    life.end(&mut latest).await;
-    drop(reporter);
-    let uid = place.pod.metadata.uid.clone().unwrap_or_default();
-    if *place.node.power.borrow() {
+    let ending = async {
+        tokio::select! {
+            () = life.live() => {}
+            () = told_to_leave(&mut latest) => {}
+        }
+        life.end(&mut latest).await;
+        drop(reporter);
+        let uid = place.pod.metadata.uid.clone().unwrap_or_default();
         // What is left of it is in the way of nobody.
         let _ = std::fs::remove_dir_all(place.node.dir(&uid));
         life.finalize(uid).await;
+    };
+    tokio::select! {
+        () = ending => return,
+        () = place.node.power_cut() => {}
     }
+    // Its processes see that themselves, and nobody writes anything any more.
+    life.containers.ended().await;
+    life.sidecars.ended().await;
 }
 
 /// Returns once the Pod is to end.
@@ -198,10 +204,11 @@ impl Life {
 async fn grace_is_over(latest: &mut watch::Receiver<Option<Arc<Pod>>>, begin: Instant) {
     loop {
         let pod = latest.borrow_and_update().clone();
-        let grace = pod.map_or(GONE, |pod| pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE));
+        let grace = pod.map_or(0, |pod| pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE));
         tokio::select! {
-            () = sleep_until(begin + seconds(grace)) => return,
-            changed = latest.changed() => if changed.is_err() { return },
+            () = sleep_until(begin + seconds(grace.max(MINIMUM_GRACE))) => return,
+            // Of a Pod that is gone nothing is heard any more.
+            Ok(()) = latest.changed() => {}
         }
     }
 }

@@ -12,7 +12,7 @@ async fn a_container_has_what_its_pod_says_and_no_more() {
         "worker",
         "echo user $(id -u):$(id -g) groups $(id -G)\n\
          echo host $(hostname) at $ADDRESS on $NODE by $WASMPROXY_HTTP_HOST\n\
-         touch /root 2> /dev/null || echo read-only root\n\
+         touch /tmp/file 2> /dev/null || echo read-only root\n\
          touch /cache/file && echo writable cache\n\
          grep CapBnd /proc/self/status\n\
          grep NoNewPrivs /proc/self/status",
