@@ -14,7 +14,7 @@ use kube::{
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::api::WasmProxy;
+use crate::{api::WasmProxy, resource::trouble::Wanted};
 
 /// The resource, or what is known of it where it cannot be read.
 pub(super) type Watched = DeserializeGuard<WasmProxy>;
@@ -43,11 +43,14 @@ pub(super) enum Sight {
 /// Watches the resource of this name, and of this UID where there is one, for ever.
 pub(super) async fn follow(api: Api<Watched>, name: &str, uid: Option<String>, view: watch::Sender<View>) {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    observe(watcher(api, config).default_backoff(), uid, view).await;
+    let namespace = api.namespace().map(str::to_owned);
+    let wanted = Wanted { verbs: "get, list, watch", resource: "wasmproxies.wasmproxy.io".into(), namespace };
+    observe(watcher(api, config).default_backoff(), &wanted, uid, view).await;
 }
 
 async fn observe(
     events: impl Stream<Item = Result<Event<Watched>, watcher::Error>>,
+    wanted: &Wanted,
     uid: Option<String>,
     view: watch::Sender<View>,
 ) {
@@ -56,23 +59,19 @@ async fn observe(
     while let Some(event) = events.next().await {
         let seen = match event {
             Ok(event) => observer.observe(event),
-            // If the API server is away the next attempt will say so.
-            Err(error @ (watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_))) => {
-                debug!(%error, "the watch is begun anew");
-                continue;
-            }
-            Err(error) => Some(Seen::Trouble(trouble(&error))),
+            Err(error) => match wanted.explain_watch(&error) {
+                Some(why) => Some(Seen::Trouble(format!("the resource cannot be watched: {why}"))),
+                // If the API server is away the next attempt will say so.
+                None => {
+                    debug!(%error, "the watch is begun anew");
+                    continue;
+                }
+            },
         };
         if let Some(seen) = seen {
             view.send_if_modified(|view| view.take(seen));
         }
     }
-}
-
-fn trouble(error: &watcher::Error) -> String {
-    let is_missing = matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404);
-    let hint = if is_missing { "; apply the output of `wasmproxy crd` first" } else { "" };
-    format!("the resource cannot be watched: {error}{hint}")
 }
 
 /// What an event says.
@@ -172,7 +171,8 @@ mod tests {
     /// What is seen after all of these by who expects the UID `11f0`.
     async fn view(events: Vec<Result<Event<Watched>, watcher::Error>>) -> View {
         let (sender, view) = watch::channel(View::default());
-        observe(stream::iter(events), Some("11f0".to_owned()), sender).await;
+        let wanted = Wanted { verbs: "get", resource: "wasmproxies".into(), namespace: Some("b".to_owned()) };
+        observe(stream::iter(events), &wanted, Some("11f0".to_owned()), sender).await;
         view.borrow().clone()
     }
 
@@ -222,7 +222,12 @@ mod tests {
         let trouble = |view: View| view.trouble.unwrap_or_default();
         assert!(trouble(view(listed(unreadable())).await).starts_with("the resource cannot be read: "));
         assert!(trouble(view(vec![Err(failed(503))]).await).contains("failed with 503"));
-        assert!(trouble(view(vec![Err(failed(404))]).await).ends_with("`wasmproxy crd` first"));
+        assert!(trouble(view(vec![Err(failed(404))]).await).ends_with("`wasmproxy crd`"));
+        let forbidden = trouble(view(vec![Err(failed(403))]).await);
+        assert!(
+            forbidden.contains("allow get on wasmproxies in namespace b") && !forbidden.contains("Status {"),
+            "{forbidden}"
+        );
         let over = [Err(failed(503))].into_iter().chain(listed(object(|_| ()))).collect();
         assert_eq!(view(over).await.trouble, None);
     }
