@@ -7,6 +7,7 @@
 //! `RESOURCES=n` says how many (5,000), `REST=s` how long it is watched at rest (60 s).
 
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on says where")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` reads better without a reference in front")]
 
 mod audit;
 mod fleet;

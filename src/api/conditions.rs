@@ -179,6 +179,10 @@ pub fn find(conditions: &[Condition], about: ConditionType) -> Option<&Condition
     conditions.iter().find(|condition| condition.type_ == about.as_str())
 }
 
+/// The most bytes of a message: what the API server, a scheduler or a registry says may be of any length, and a status
+/// whose message is longer than its schema allows is refused as a whole.
+const MESSAGE_MAX: usize = 4096;
+
 /// What is to be said in a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -199,6 +203,9 @@ impl Finding {
     /// so that what has not changed compares equal; else it is `now`.
     pub fn into_condition(self, generation: i64, before: &[Condition], now: &Time) -> Condition {
         let status = self.status.as_str();
+        let mut message = self.message;
+        let end = (0..=message.len().min(MESSAGE_MAX)).rev().find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or_default());
         let last_transition_time = find(before, self.about)
             .filter(|condition| condition.status == status)
             .map_or_else(|| now.clone(), |condition| condition.last_transition_time.clone());
@@ -206,7 +213,7 @@ impl Finding {
             type_: self.about.to_string(),
             status: status.to_owned(),
             reason: self.reason.to_string(),
-            message: self.message,
+            message,
             observed_generation: Some(generation),
             last_transition_time,
         }
@@ -249,6 +256,14 @@ mod tests {
         let before = finding(ConditionStatus::False, "").into_condition(1, &[], &at(100));
         let after = finding(ConditionStatus::True, "").into_condition(1, &[before], &at(200));
         assert_eq!(after.last_transition_time, at(200));
+    }
+
+    #[test]
+    fn a_message_is_of_bounded_length() {
+        let long = finding(ConditionStatus::False, &"ü".repeat(40_000)).into_condition(1, &[], &at(100));
+        assert_eq!(long.message.len(), 4096);
+        let odd = format!("a{}", "ü".repeat(40_000));
+        assert_eq!(finding(ConditionStatus::False, &odd).into_condition(1, &[], &at(100)).message.len(), 4095);
     }
 
     #[test]

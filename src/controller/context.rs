@@ -64,14 +64,18 @@ impl Context {
     /// then take what is long corrected for right.
     pub fn latest(&self, watched: Arc<WasmProxy>) -> Arc<WasmProxy> {
         let uid = watched.uid().unwrap_or_default();
-        match self.written().get(&uid).cloned() {
-            Some(written) => later(watched, written),
-            None => watched,
+        let mut written = self.written();
+        let Some(known) = written.get(&uid) else { return watched };
+        let latest = later(watched.clone(), known.clone());
+        if Arc::ptr_eq(&latest, &watched) {
+            written.remove(&uid);
         }
+        latest
     }
 
     /// Keeps what a write gave back.
-    pub fn keep(&self, resource: WasmProxy) {
+    pub fn keep(&self, mut resource: WasmProxy) {
+        resource.managed_fields_mut().clear();
         self.written().insert(resource.uid().unwrap_or_default(), Arc::new(resource));
     }
 

@@ -13,7 +13,7 @@ use futures::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
@@ -57,7 +57,9 @@ impl Watching {
         health.begin(scopes.iter().map(what).collect());
         let config = watcher::Config::default().timeout(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1));
         let events = select_all(scopes.iter().enumerate().map(|(index, scope)| {
-            let events = watcher(api(client, scope), config.clone()).default_backoff();
+            // Who wrote which field is half of an object, and nobody's business here.
+            let trimmed = |resource: &mut Watched| resource.managed_fields_mut().clear();
+            let events = watcher(api(client, scope), config.clone()).default_backoff().modify(trimmed);
             events.map(move |event| (index, event)).boxed()
         }));
         for namespace in namespaces {

@@ -283,7 +283,7 @@ mod tests {
         MqttOptions::new("mqtt://localhost".parse().unwrap(), "client").settle().unwrap()
     }
 
-    fn connection() -> Connection {
+    pub(in crate::mqtt::connection) fn connection() -> Connection {
         let (messages, _) = mpsc::channel(1);
         let (_, stopped) = watch::channel(None);
         let (_, renewed) = watch::channel(settled());

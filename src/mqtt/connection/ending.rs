@@ -15,6 +15,7 @@ use super::{
         link::{Beginning, Link, LinkEvent, Outlet},
         options::Session,
         shared::Gate,
+        state::ConnectionState,
         version::Version,
     },
     Connection, Driving,
@@ -30,7 +31,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 impl Connection {
     /// Ends a connection that stands or is coming about.
     pub(super) async fn end(&mut self, stop: Stop, mut driving: Driving, outlet: &Outlet) -> ControlFlow<(), Duration> {
-        let connected = matches!(*self.shared.gate.borrow(), Gate::Open(_));
+        // The gate of one that is about to be left for other credentials is shut.
+        let connected = matches!(*self.shared.gate.borrow(), Gate::Open(_))
+            || matches!(*self.shared.state.borrow(), ConnectionState::Connected { .. });
         // Publishes that wait for the gate give up, and with it their permits; when all permits are back, nothing is in
         // flight.
         self.shared.turn_gate(Gate::Closed);
@@ -72,7 +75,9 @@ impl Connection {
         }
         // What lives in the old link would be sent on a connection that must not send anything.
         self.link = None;
-        let mut link = Link::new(said.unwrap_or(self.choice.next()), &self.settled, Beginning::Clean);
+        // There may be other credentials that we have not come back with yet.
+        let settled = self.renewed.borrow().clone();
+        let mut link = Link::new(said.unwrap_or(self.choice.next()), &settled, Beginning::Clean);
         let ended = timeout_at(stop.deadline, connect_and_leave(&mut link)).await;
         if ended != Ok(Fault::Finished) && said != Some(Version::V5) && self.reached {
             warn!(broker = %self.options.url, "could not end the session: the broker keeps it");

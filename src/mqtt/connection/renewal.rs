@@ -29,14 +29,16 @@ impl Connection {
         interrupt: &Interrupt,
     ) -> Option<Result<(Link, Course), JoinError>> {
         let mut gate = self.shared.gate.subscribe();
-        tokio::select! {
+        let stands = tokio::select! {
             ended = &mut *driving => return Some(ended),
-            _ = timeout(MOMENT, gate.wait_for(|gate| matches!(gate, Gate::Open(_)))) => {}
-        }
+            opened = timeout(MOMENT, gate.wait_for(|gate| matches!(gate, Gate::Open(_)))) => opened.is_ok(),
+        };
         self.shared.turn_gate(Gate::Shut);
+        // Where none has come about, nobody acknowledges what is left of the last one.
+        let patience = if stands { PARTING } else { Duration::ZERO };
         tokio::select! {
             ended = &mut *driving => return Some(ended),
-            _ = timeout(PARTING, self.shared.settled()) => {}
+            _ = timeout(patience, self.shared.settled()) => {}
         }
         interrupt.interrupt();
         let Ok(ended) = timeout(MOMENT, &mut *driving).await else {
@@ -83,5 +85,33 @@ pub(super) async fn renewed(renewed: &mut watch::Receiver<Settled>) {
     if renewed.changed().await.is_err() {
         // Nobody is left who could bring some.
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::{
+        super::super::{
+            message::{Publish, Qos},
+            shared::Ticket,
+        },
+        *,
+    };
+    use crate::mqtt::connection::tests::connection;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_acknowledgement_is_waited_for_where_no_connection_comes_about() {
+        let connection = connection();
+        // Sent on the last connection, and kept for the next.
+        let publish = Publish::new("topic", "x", Qos::AtLeastOnce);
+        let mut ticket = Ticket::new(&connection.shared, &publish);
+        ticket.send(10);
+        let (mut driving, began) = (tokio::spawn(pending()), Instant::now());
+        assert!(connection.part(&mut driving, &Interrupt::default()).await.is_none());
+        assert_eq!(began.elapsed(), 2 * MOMENT);
     }
 }

@@ -54,18 +54,13 @@ impl Journal {
         device: &DeviceName,
         all: &HashMap<Reference, Holders>,
     ) {
-        let subject = (reference.clone(), digest);
-        let is_same = self.subject.as_ref() == Some(&subject);
-        let lines = if is_same { format!("{device}\n") } else { format!("@{digest} {reference}\n{device}\n") };
         self.appended += 1;
-        let written = if self.appended > MAX_APPENDED { self.replace(all) } else { self.write(&lines) };
-        match written {
-            Ok(()) => self.subject = Some(subject),
+        let written =
+            if self.appended > MAX_APPENDED { self.replace(all) } else { self.note(reference, digest, device) };
+        if let Err(error) = written {
             // Whatever of it was written: the next one says anew what it is about.
-            Err(error) => {
-                self.subject = None;
-                tracing::warn!(file = %self.path.display(), %error, "cannot note receipts: some may count twice after a restart");
-            }
+            self.subject = None;
+            tracing::warn!(file = %self.path.display(), %error, "cannot note receipts: some may count twice after a restart");
         }
     }
 
@@ -80,6 +75,17 @@ impl Journal {
         std::fs::write(&new, text)?;
         std::fs::rename(&new, &self.path)?;
         (self.file, self.subject, self.appended) = (None, None, 0);
+        Ok(())
+    }
+
+    fn note(&mut self, reference: &Reference, digest: Digest, device: &DeviceName) -> io::Result<()> {
+        let subject = (reference.clone(), digest);
+        if self.subject.as_ref() == Some(&subject) {
+            return self.write(&format!("{device}\n"));
+        }
+        // On a line of its own, whatever was left of one that could not be written to its end.
+        self.write(&format!("\n@{digest} {reference}\n{device}\n"))?;
+        self.subject = Some(subject);
         Ok(())
     }
 
@@ -151,6 +157,37 @@ mod tests {
             journal.append(&reference, Digest::of(b""), &"d".parse().unwrap(), &all);
         }
         assert!(said(&path).len() <= MAX_APPENDED);
+    }
+
+    #[test]
+    fn what_comes_after_a_file_was_written_anew_is_about_what_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("receipts");
+        let mut journal = Journal::open(&path, |_, _, _| {});
+        let digest = Digest::of(b"");
+        let references = ["add:1", "sub:1"].map(|name| Reference::parse(name, "registry.example").unwrap());
+        let holders = |device: &str| Holders { digest, devices: [device.parse().unwrap()].into() };
+        let all = references.iter().map(|reference| (reference.clone(), holders("before"))).collect();
+        for reference in &references {
+            // The file is written anew with the first of these.
+            journal.appended = MAX_APPENDED;
+            for device in ["before", "after"] {
+                journal.append(reference, digest, &device.parse().unwrap(), &all);
+            }
+            assert!(said(&path).contains(&format!("{reference} after")), "{:?}", said(&path));
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_line_that_was_not_written_to_its_end_is_about_what_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("receipts");
+        let (digest, all) = (Digest::of(b""), HashMap::new());
+        std::fs::write(&path, format!("@{digest} registry.example/add:1\npress-4\npre")).unwrap();
+        let mut journal = Journal::open(&path, |_, _, _| {});
+        let another = Reference::parse("sub:1", "registry.example").unwrap();
+        journal.append(&another, digest, &"press-5".parse().unwrap(), &all);
+        assert_eq!(said(&path).last().unwrap(), "registry.example/sub:1 press-5");
     }
 
     #[test]

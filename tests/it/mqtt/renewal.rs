@@ -1,13 +1,18 @@
 //! Other credentials on the same session.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use tokio::sync::watch;
 use wasmproxy::{
-    mqtt::{ConfigError, Credentials, FailureKind, MqttOptions, Qos, SessionEnd, VersionPreference, connect},
+    mqtt::{
+        Ack, Client, ConfigError, Credentials, FailureKind, MqttOptions, Publish, PublishError, Qos, SessionEnd,
+        VersionPreference, connect,
+    },
     tls::TlsOptions,
 };
 
-use super::{CHUNK, KEPT, VERSIONS, connected, failed, options, publish, receive_all, soon, subscriber};
+use super::{CHUNK, KEPT, VERSIONS, connected, failed, options, publish, receive, receive_all, soon, subscriber};
 use crate::{
     lab::{Broker, BrokerConfig, FaultProxy, Pki, Transport, User},
     waiting::PATIENCE,
@@ -131,4 +136,76 @@ async fn a_connection_that_hangs_is_left_for_one_with_other_credentials() {
         }
     });
     join_all(renewals).await;
+}
+
+/// A client as the first user, and what is in its way: it waits for an acknowledgement that does not come, so that it does
+/// not come back with other credentials yet.
+async fn held_up(broker: &Broker, version: VersionPreference) -> (FaultProxy, Client, impl Future<Output = Outcome>) {
+    let proxy = FaultProxy::to(&broker.host()).await;
+    let url = format!("mqtt://{}", proxy.host).parse().unwrap();
+    let subscriptions = vec![("other/#".to_owned(), Qos::AtLeastOnce)];
+    let (client, messages) = connect(MqttOptions { url, subscriptions, ..publisher(broker, version) }).unwrap();
+    connected(&client).await;
+    proxy.stall();
+    drop(messages);
+    let publisher = client.clone();
+    let publishing = tokio::spawn(async move { publisher.publish(publish(1, 10, Qos::AtLeastOnce)).await });
+    others_go_on().await;
+    (proxy, client, async { publishing.await.unwrap() })
+}
+
+type Outcome = Result<Ack, PublishError>;
+
+/// Whoever has something to do gets to it.
+async fn others_go_on() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_acknowledged_though_the_end_comes_while_the_credentials_change() {
+    let broker = with_users().await;
+    for version in VERSIONS {
+        let (proxy, client, published) = held_up(&broker, version).await;
+        client.renew(credentials(USERS[1]), TlsOptions::default()).unwrap();
+        others_go_on().await;
+        let ending = client.disconnect(SessionEnd::Keep, PATIENCE);
+        let going_on = async {
+            others_go_on().await;
+            proxy.resume();
+        };
+        let (published, (), ()) = soon("the end", async { tokio::join!(published, ending, going_on) }).await;
+        assert!(published.is_ok(), "{version:?}: {published:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_session_is_ended_with_the_credentials_that_were_said_last() {
+    for version in VERSIONS {
+        let mut broker = with_users().await;
+        let (proxy, client, _) = held_up(&broker, version).await;
+        let (witness, _) =
+            connect(MqttOptions { client_id: "witness".to_owned(), ..publisher(&broker, version) }).unwrap();
+        connected(&witness).await;
+        // This is on its way to the client, so that what comes after it does not get there either.
+        soon("an acknowledgement", witness.publish(Publish::new("other/0", "x", Qos::AtLeastOnce))).await.unwrap();
+        broker.change_password(USERS[0].0, "changed");
+        // The broker throws both out.
+        failed(&witness).await;
+        client.renew(credentials(USERS[1]), TlsOptions::default()).unwrap();
+        others_go_on().await;
+        client.disconnect(SessionEnd::Discard, Duration::from_secs(4)).await;
+        drop(proxy);
+
+        let next = MqttOptions { credentials: credentials(USERS[1]), ..publisher(&broker, version) };
+        let next = MqttOptions { subscriptions: vec![("t/#".to_owned(), Qos::AtLeastOnce)], ..next };
+        let (client, mut messages) = connect(next).unwrap();
+        connected(&client).await;
+        for topic in ["other/1", "t/1"] {
+            soon("an acknowledgement", client.publish(Publish::new(topic, "x", Qos::AtLeastOnce))).await.unwrap();
+        }
+        // The other is heard only where the session with its subscription is still there.
+        assert_eq!(receive(&mut messages).await.topic, "t/1", "{version:?}");
+    }
 }

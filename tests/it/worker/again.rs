@@ -91,11 +91,14 @@ async fn a_pass_that_was_under_way_goes_on_and_is_followed_by_another() {
     until(&worker, &channel.reference("wasm/add:1"), |artifact| artifact.published > 0).await;
     let moved = channel.registry.push("wasm/add:1", module(CHUNK * 2)).await;
     request(&mut channel, &worker, "first");
-    assert_eq!(listener.hear_a_pass().await.0.len(), 600);
-    assert_eq!(worker.progress().borrow().handled, None, "the registry was asked before the request");
-    let (chunks, _) = listener.hear_a_pass().await;
-    assert_eq!((chunks.len(), digest(&chunks)), (2, moved));
-    until_handled(&worker, "first").await;
+    let hearing = async {
+        assert_eq!(listener.hear_a_pass().await.0.len(), 600);
+        let (chunks, _) = listener.hear_a_pass().await;
+        assert_eq!((chunks.len(), digest(&chunks)), (2, moved));
+    };
+    let (handled, ()) = tokio::join!(until_handled(&worker, "first"), hearing);
+    let known = &handled.artifacts[&channel.reference("wasm/add:1").to_string()];
+    assert_eq!(known.digest, Some(moved), "what the registry said before the request does not do");
 }
 
 #[tokio::test]

@@ -74,8 +74,6 @@ async fn a_thousand_devices_that_ask_for_two_hundred_modules_at_once_get_them() 
     for (name, digest) in &pushed {
         assert_eq!(Digest::of(&assembled(&chunks[name])), *digest, "{name}");
     }
-    let before = complete.iter().position(|name| name == "wasm/module-0:1").unwrap();
-    assert!(before >= MODULES - 1, "the large one came before {} of the small ones", MODULES - 1 - before);
 }
 
 #[tokio::test]

@@ -29,9 +29,13 @@ impl<K: Resource<DynamicType = ()>> Changes<K> {
     pub fn observe(&mut self, event: &Event<K>) -> Vec<ObjectRef<Watched>> {
         match event {
             Event::Apply(child) => {
-                let Some(now) = (self.relevance)(child) else { return Vec::new() };
-                let before = self.known.insert(ObjectRef::from_obj(child), now.clone());
-                woken(before, Some(now))
+                let (object, now) = (ObjectRef::from_obj(child), (self.relevance)(child));
+                let before = match &now {
+                    Some(now) => self.known.insert(object, now.clone()),
+                    // It was a child until now, perhaps.
+                    None => self.known.remove(&object),
+                };
+                woken(before, now)
             }
             Event::Delete(child) => woken(self.known.remove(&ObjectRef::from_obj(child)), None),
             Event::Init => {
@@ -97,6 +101,15 @@ mod tests {
         assert_eq!(woken_by(&mut changes, Event::Apply(child("a", "2"))), ["a"]);
         assert_eq!(woken_by(&mut changes, Event::Delete(child("a", "3"))), ["a"]);
         assert_eq!(woken_by(&mut changes, Event::Delete(child("a", "3"))), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_child_that_is_nobodys_any_more_wakes_whose_it_was() {
+        let mut changes = Changes::new(relevance);
+        changes.observe(&Event::Apply(child("a", "1")));
+        // No version, no relevance.
+        assert_eq!(woken_by(&mut changes, Event::Apply(child("a", "-"))), ["a"]);
+        assert_eq!(woken_by(&mut changes, Event::Apply(child("a", "-"))), [] as [&str; 0]);
     }
 
     #[test]

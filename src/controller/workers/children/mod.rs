@@ -15,7 +15,7 @@
 //!
 //! - Pure: `family` (names, labels, owner), `grant` (the first three of these), `ownership` (whose an object is), `drift` and
 //!   `quantity` (whether an object is as it should be), `changes` (whom an event wakes).
-//! - Reading: `watch` follows what carries our label, `shelf` keeps it, [`Wakes`] hands on whose it is.
+//! - Reading: `watch` follows what carries our label, `shelf` and `pods` keep it, [`Wakes`] hands on whose it is.
 //! - Writing: `bring`. Nothing is written that is as it should be, and nothing ever that is not ours.
 //!
 //! Deletion needs nobody: each child names its resource as its owner, and Kubernetes' garbage collection does the rest.
@@ -27,6 +27,7 @@ mod error;
 mod family;
 mod grant;
 mod ownership;
+mod pods;
 mod quantity;
 mod shelf;
 mod watch;

@@ -19,7 +19,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{
         WatchStreamExt as _,
-        reflector::{self, ObjectRef, Store, store::Writer},
+        reflector::{self, ObjectRef, store::Writer},
         watcher::{self, Event, watcher},
     },
 };
@@ -29,7 +29,8 @@ use tracing::warn;
 
 use super::{
     changes::{Changes, Relevance},
-    family::{Family, RESOURCE_LABEL, SELECTOR},
+    family::{Family, SELECTOR},
+    pods::{Pods, whose},
     shelf::Shelf,
 };
 use crate::{
@@ -46,7 +47,7 @@ pub struct Scope {
     pub(super) bindings: Arc<Shelf<RoleBinding>>,
     pub(super) deployments: Arc<Shelf<Deployment>>,
     /// Where workers run in Pods.
-    pods: Option<Store<Pod>>,
+    pods: Option<Arc<Pods>>,
     /// The watches that do not know of every object yet. Stores can be waited for, too, but only by one at a time.
     unknown: watch::Receiver<usize>,
     /// Ended when dropped.
@@ -90,11 +91,7 @@ impl Scope {
     }
 
     pub(super) fn pods(&self, family: &Family) -> Vec<Arc<Pod>> {
-        let belongs = |pod: &Pod| {
-            pod.metadata.namespace.as_ref() == Some(&family.namespace)
-                && pod.labels().get(RESOURCE_LABEL) == Some(&family.resource)
-        };
-        self.pods.as_ref().map(|pods| pods.state_filter(belongs)).unwrap_or_default()
+        self.pods.as_ref().map(|pods| pods.of(family)).unwrap_or_default()
     }
 }
 
@@ -138,12 +135,14 @@ impl Watches<'_> {
         shelf
     }
 
-    fn pods(&mut self) -> Store<Pod> {
+    fn pods(&mut self) -> Arc<Pods> {
         let (store, writer) = reflector::store();
+        let pods = Arc::new(Pods::new(store));
+        let sorted = pods.clone();
         // What a Pod is to be is in its Deployment.
         let without_spec = |pod: &mut Pod| pod.spec = None;
-        self.follow(writer, pod_relevance, without_spec, |_| ());
-        store
+        self.follow(writer, pod_relevance, without_spec, move |event| sorted.observe(event));
+        pods
     }
 
     fn follow<K: Watchable>(
@@ -249,8 +248,7 @@ fn deployment_matters(deployment: &Deployment) -> Option<Relevance> {
 
 /// What keeps a Pod from coming up.
 fn pod_relevance(pod: &Pod) -> Option<Relevance> {
-    let resource = ObjectRef::new(pod.labels().get(RESOURCE_LABEL)?).within(pod.metadata.namespace.as_ref()?);
-    Some((resource, pod_matters(pod)))
+    Some((whose(pod)?, pod_matters(pod)))
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub(super) fn deployment(
         selector: LabelSelector { match_labels: Some(selector(family)), ..LabelSelector::default() },
         // Nobody rolls a worker back: its controller would roll it forth.
         revision_history_limit: Some(1),
+        // One that is paused would never have the Pod that its resource asks for, and keep its slot in a rollout.
+        paused: Some(false),
         template,
         ..DeploymentSpec::default()
     };

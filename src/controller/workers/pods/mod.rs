@@ -78,16 +78,15 @@ impl Pods {
 
     /// See [`Workers::ensure`](super::Workers::ensure).
     pub async fn ensure(&self, resource: &WasmProxy) -> Result<WorkerState, Error> {
-        // The worker would find out, too; but nobody should have to wait for a Pod to hear of it.
-        worker_config(resource, Credentials::default())?;
-        let deployment = self.bring(resource, 1).await?;
+        let started = self.start(resource).await;
+        let deployment = started.inspect_err(|error| self.give_way(resource, error))?;
         Ok(availability::availability(&deployment, || self.children.pods(&Family::of(resource))))
     }
 
     /// Ends the worker's Pod, and leaves everything else as it is.
     pub async fn suspend(&self, resource: &WasmProxy) -> Result<(), Error> {
-        self.bring(resource, 0).await?;
-        Ok(())
+        let brought = self.bring(resource, 0).await;
+        brought.map(|_| ()).inspect_err(|error| self.give_way(resource, error))
     }
 
     /// Whether the worker's Pod is available, whatever may be wrong with other objects.
@@ -112,6 +111,12 @@ impl Pods {
         if has_gone {
             wake_next(&self.rollout, &self.children);
         }
+    }
+
+    async fn start(&self, resource: &WasmProxy) -> Result<Arc<Deployment>, Error> {
+        // The worker would find out, too; but nobody should have to wait for a Pod to hear of it.
+        worker_config(resource, Credentials::default())?;
+        self.bring(resource, 1).await
     }
 
     async fn bring(&self, resource: &WasmProxy, replicas: i32) -> Result<Arc<Deployment>, Error> {
@@ -153,6 +158,22 @@ impl Pods {
         } else if !availability::has_come_up(deployment) {
             // Known again after a restart, too, so that a broken image does not get another ten workers then.
             lock(&self.rollout).occupy(uid);
+        }
+    }
+
+    /// A resource with which something is wrong keeps no other waiting: it asks again once it is tried again.
+    fn give_way(&self, resource: &WasmProxy, error: &Error) {
+        let family = Family::of(resource);
+        let has_waited = lock(&self.rollout).give_way(&family.uid);
+        if has_waited {
+            wake_next(&self.rollout, &self.children);
+        }
+        // Where only the API server is at fault, a slot that was given is not used yet.
+        if error.reason().is_some() {
+            match self.children.ours::<Deployment>(&family) {
+                Some(deployment) => self.account(&family.uid, &deployment),
+                None => self.forget(&family.uid),
+            }
         }
     }
 

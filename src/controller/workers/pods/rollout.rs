@@ -87,6 +87,13 @@ impl Rollout {
         held || waited
     }
 
+    /// The worker does not wait any more, but keeps its slot if it has one. Says whether it has waited.
+    pub fn give_way(&mut self, uid: &str) -> bool {
+        let waited = self.waiting.remove(uid).is_some();
+        self.close();
+        waited
+    }
+
     /// All others leave. Says whether one of them held a slot, or a place.
     pub fn retain(&mut self, uids: &HashSet<String>) -> bool {
         let before = self.rolling.len() + self.waiting.len();
@@ -213,6 +220,19 @@ mod tests {
         assert!(rollout.retain(&HashSet::from(["b".to_owned()])));
         assert!(!rollout.retain(&HashSet::from(["b".to_owned()])));
         assert_eq!(next(&rollout, clock.later()), ["b"]);
+    }
+
+    #[test]
+    fn who_gives_way_lets_the_next_one_go_and_keeps_a_slot() {
+        let (mut rollout, clock) = start(1);
+        for uid in ["a", "b", "c"] {
+            ask(&mut rollout, uid, false, clock.0);
+        }
+        assert!(rollout.give_way("a") && !rollout.give_way("a"));
+        assert_eq!(next(&rollout, clock.later()), ["b"]);
+        assert_eq!(ask(&mut rollout, "b", false, clock.later()), Turn::Now);
+        assert!(!rollout.give_way("b"));
+        assert_eq!(ask(&mut rollout, "c", false, clock.later()), Turn::Later, "b has its slot");
     }
 
     #[test]

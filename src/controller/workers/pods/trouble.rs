@@ -1,6 +1,7 @@
 //! What keeps a worker's Pod from coming up, in one sentence that holds no counters.
 
 use std::{
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
@@ -13,6 +14,9 @@ use crate::{api::conditions::Reason, controller::summary::Problem};
 
 /// The most characters of a worker's last line that are repeated.
 const LAST_LINE: usize = 256;
+
+/// How a container ends that was made, and whose program was never run.
+const NEVER_STARTED: [&str; 2] = ["StartError", "ContainerCannotRun"];
 
 /// What keeps the latest of these Pods from coming up, as far as it shows; its image was to be `image`.
 pub(super) fn trouble(pods: &[Arc<Pod>], image: &str) -> Option<Problem> {
@@ -55,8 +59,19 @@ fn scheduled(pod: &Pod) -> Option<&PodCondition> {
 fn unschedulable(pod: &Pod) -> Option<Problem> {
     let scheduled = scheduled(pod)?;
     let is_refused = scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable");
-    let why = scheduled.message.as_deref().unwrap_or("no node fits");
+    let why = scheduled.message.as_deref().map_or_else(|| "no node fits".to_owned(), without_counts);
     is_refused.then(|| problem(Reason::Unschedulable, format!("no node takes the worker's Pod: {why}")))
+}
+
+/// What the scheduler says, without how many nodes each of its reasons keeps away: that is another number, and another
+/// order, whenever a node of the cluster comes, goes or fills up.
+fn without_counts(said: &str) -> String {
+    let said = said.split_once(" preemption: ").map_or(said, |(said, _)| said);
+    let Some((_, reasons)) = said.split_once(" nodes are available: ") else { return said.to_owned() };
+    let reasons = reasons.trim_end_matches('.').split(", ");
+    let reasons: BTreeSet<_> =
+        reasons.map(|reason| reason.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start()).collect();
+    reasons.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn evicted(pod: &Pod) -> Option<Problem> {
@@ -76,7 +91,8 @@ fn of_container(container: &ContainerStatus, image: &str) -> Option<Problem> {
             | "InvalidImageName"
             | "ErrImageNeverPull"
             | "ImageInspectError"
-            | "RegistryUnavailable" => {
+            | "RegistryUnavailable"
+            | "SignatureValidationFailed" => {
                 let message = format!(
                     "the worker's image {image} cannot be pulled: check its name, that the node reaches its registry, \
                      and spec.worker.imagePullSecrets"
@@ -84,7 +100,7 @@ fn of_container(container: &ContainerStatus, image: &str) -> Option<Problem> {
                 return Some(problem(Reason::ImagePullFailed, message));
             }
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                return Some(problem(Reason::ContainerFailed, format!("the worker cannot be started: {said}")));
+                return Some(not_started(said));
             }
             _ => {}
         }
@@ -95,7 +111,15 @@ fn of_container(container: &ContainerStatus, image: &str) -> Option<Problem> {
     // Still said while it is tried again, so that the condition does not flap with each attempt.
     let last = |state: &ContainerState| state.terminated.clone();
     let ended = last(&state).or_else(|| container.last_state.as_ref().and_then(last))?;
+    if ended.reason.as_deref().is_some_and(|reason| NEVER_STARTED.contains(&reason)) {
+        // As while the kubelet tries it, so that the reason does not change with each attempt.
+        return Some(not_started(ended.message.as_deref().unwrap_or_default()));
+    }
     Some(problem(Reason::WorkerCrashing, ending(&ended)))
+}
+
+fn not_started(said: &str) -> Problem {
+    problem(Reason::ContainerFailed, format!("the worker cannot be started: {said}"))
 }
 
 fn ending(ended: &ContainerStateTerminated) -> String {
@@ -170,6 +194,33 @@ mod tests {
             json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"});
         let (reason, message) = said(pod(json!({"phase": "Pending", "conditions": [scheduled]}))).unwrap();
         assert_eq!((reason, message.as_str()), (Reason::Unschedulable, "no node takes the worker's Pod: 0/1 nodes"));
+    }
+
+    #[test]
+    fn what_the_scheduler_says_stays_the_same_while_nodes_come_and_go() {
+        let said = |message: &str| {
+            let scheduled =
+                json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message});
+            said(pod(json!({"conditions": [scheduled]}))).unwrap().1
+        };
+        let message = said(
+            "0/3 nodes are available: 1 Insufficient memory, 2 node(s) had untolerated taint {edge: }. preemption: \
+             0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+        );
+        let expected = "no node takes the worker's Pod: Insufficient memory, node(s) had untolerated taint {edge: }";
+        assert_eq!(message, expected);
+        let other = "0/12 nodes are available: 10 node(s) had untolerated taint {edge: }, 2 Insufficient memory.";
+        assert_eq!(said(other), expected);
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_run_is_said_in_the_same_words_between_attempts() {
+        let why = "exec: \"wasmproxy\": executable file not found in $PATH";
+        let ended = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": why}});
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
+        let between = said(container(json!({"state": waiting, "lastState": ended})));
+        assert_eq!(between, said(super::tests::waiting("RunContainerError", why)));
+        assert_eq!(between.unwrap().0, Reason::ContainerFailed);
     }
 
     #[test]

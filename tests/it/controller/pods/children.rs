@@ -73,6 +73,16 @@ async fn pods_are_let_into_namespaces_with_restricted_pod_security() {
 }
 
 #[tokio::test]
+async fn the_longest_name_and_one_with_dots_will_do() {
+    let yard = Yard::start().await;
+    let _controller = yard.controller();
+    for name in ["n".repeat(52), format!("{}.eu.example", "n".repeat(41))] {
+        assert_eq!(name.len(), 52);
+        yard.apply_ready(&name, json!({})).await;
+    }
+}
+
+#[tokio::test]
 async fn only_what_changes_the_pod_replaces_it() {
     let yard = Yard::start().await;
     let _controller = yard.controller();

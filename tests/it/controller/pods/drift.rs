@@ -45,6 +45,9 @@ async fn a_deployment_that_is_edited_is_put_right() {
     yard.until_child("line", |deployment: &Deployment| image(deployment) == IMAGE).await;
     yard.meddle::<Deployment>("line", json!({"spec": {"replicas": 3}})).await;
     yard.until_child("line", |deployment: &Deployment| replicas(deployment) == 1).await;
+    yard.meddle::<Deployment>("line", json!({"spec": {"paused": true}})).await;
+    let is_paused = |deployment: &Deployment| deployment.spec.as_ref().unwrap().paused == Some(true);
+    yard.until_child("line", |deployment: &Deployment| !is_paused(deployment)).await;
     yard.meddle::<Deployment>("line", json!({"metadata": {"annotations": null}})).await;
     yard.until_child("line", |deployment: &Deployment| deployment.annotations().contains_key("wasmproxy.io/template"))
         .await;

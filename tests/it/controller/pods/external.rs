@@ -114,3 +114,16 @@ async fn a_service_account_that_is_the_owners_stays() {
     yard.until_worker_is("line", "Unknown", "WorkerUnavailable").await;
     yard.child::<ServiceAccount>("line").await;
 }
+
+#[tokio::test]
+async fn another_service_account_takes_the_rights_of_the_one_before() {
+    let yard = Yard::start().await;
+    let _controller = yard.controller();
+    yard.apply("line", external()).await;
+    yard.until_child("line", is_gateways).await;
+    yard.apply("line", json!({"worker": {"management": "External", "serviceAccountName": "other"}})).await;
+    let names = |binding: &RoleBinding| -> Vec<_> {
+        binding.subjects.iter().flatten().map(|subject| subject.name.clone()).collect()
+    };
+    yard.until_child("line", |binding: &RoleBinding| names(binding) == ["other"]).await;
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ServiceAccount};
 use kube::{
     ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
@@ -11,7 +11,7 @@ use serde_json::json;
 use wasmproxy::api::WasmProxy;
 
 use super::yard::{IMAGE, Yard, image, is_ready};
-use crate::waiting::soon;
+use crate::{controller::floor::ready, waiting::soon};
 
 const NEXT: &str = "registry.example/wasmproxy:2";
 
@@ -106,4 +106,35 @@ async fn what_its_owner_asks_for_does_not_wait_for_its_turn() {
     let other = if broken.contains("a") { "b" } else { "a" };
     yard.apply(other, json!({"worker": {"podLabels": {"team": "floor"}}})).await;
     yard.until_child(other, |deployment: &Deployment| image(deployment) == NEXT).await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_take_its_turn_keeps_nobody_waiting() {
+    let yard = yard_of(&["a", "b", "c"]).await;
+    is_streaming(&yard, "c").await;
+    let _controller = yard.controller_of(NEXT, 1);
+    let first = rolled(&yard, 1).await;
+    let (first, second) = if first.contains("a") { ("a", "b") } else { ("b", "a") };
+    // Admission takes it, and no worker can be given it.
+    let twice = json!([{"reference": "add"}, {"reference": "add:latest"}]);
+    yard.apply(second, json!({"artifacts": twice})).await;
+    yard.until(second, |status| ready(status) == Some(("False", "InvalidSpec"))).await;
+    yard.pod_of_image_is(first, NEXT, is_ready()).await;
+    assert_eq!(rolled(&yard, 2).await, BTreeSet::from([first.to_owned(), "c".to_owned()]));
+
+    yard.pod_of_image_is("c", NEXT, is_ready()).await;
+    yard.apply(second, json!({})).await;
+    rolled(&yard, 3).await;
+}
+
+#[tokio::test]
+async fn a_slot_is_free_again_when_its_holder_works_though_another_child_is_somebody_elses() {
+    let yard = yard_of(&["a", "b"]).await;
+    is_streaming(&yard, "b").await;
+    let _controller = yard.controller_of(NEXT, 1);
+    assert_eq!(rolled(&yard, 1).await, BTreeSet::from(["a".to_owned()]));
+    yard.meddle::<ServiceAccount>("a", json!({"metadata": {"ownerReferences": null}})).await;
+    yard.until("a", |status| ready(status) == Some(("False", "ChildConflict"))).await;
+    yard.pod_of_image_is("a", NEXT, is_ready()).await;
+    rolled(&yard, 2).await;
 }

@@ -22,8 +22,8 @@ use super::{
     volumes::Volumes,
 };
 
-/// What a Pod has to end whose object is gone already.
-const GONE: i64 = 2;
+/// What every Pod has to end at least, even where its object is gone already.
+const MINIMUM_GRACE: i64 = 2;
 /// What a Pod has to end that does not say.
 const DEFAULT_GRACE: i64 = 30;
 
@@ -204,9 +204,9 @@ impl Life {
 async fn grace_is_over(latest: &mut watch::Receiver<Option<Arc<Pod>>>, begin: Instant) {
     loop {
         let pod = latest.borrow_and_update().clone();
-        let grace = pod.map_or(GONE, |pod| pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE));
+        let grace = pod.map_or(0, |pod| pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE));
         tokio::select! {
-            () = sleep_until(begin + seconds(grace)) => return,
+            () = sleep_until(begin + seconds(grace.max(MINIMUM_GRACE))) => return,
             // Of a Pod that is gone nothing is heard any more.
             Ok(()) = latest.changed() => {}
         }
