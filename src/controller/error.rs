@@ -66,8 +66,29 @@ impl Error {
     /// How long the API server wants to be left alone, where it says so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Api(error) | Self::Secret(SecretError::Unreadable { source: error, .. }) => error.retry_after(),
+            Self::Api(error)
+            | Self::Secret(SecretError::Unreadable { source: error, .. })
+            | Self::Child(ChildError::Api { source: error, .. }) => error.retry_after(),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resource::fixtures::refused;
+
+    #[test]
+    fn an_api_server_that_is_busy_is_left_alone_for_as_long_as_it_says_whatever_it_was_asked() {
+        let busy = || refused(&json!({"code": 429, "details": {"retryAfterSeconds": 7}}));
+        let (namespace, name) = (String::from("edge"), String::from("line"));
+        let secret = SecretError::Unreadable { namespace, name, source: busy() };
+        let child = ChildError::from_api(busy(), "Deployment", "line-wasmproxy");
+        for error in [Error::Api(busy()), Error::Secret(secret), Error::Child(child)] {
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{error}");
         }
     }
 }

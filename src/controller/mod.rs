@@ -194,11 +194,11 @@ impl Replica {
         let reconciling = async move {
             health.settled().await;
             leading::catch_up(apis, &store, changes.seen()).await;
-            // First the changes, then what is known: so nothing is lost between them.
-            let changes = changes.listen();
+            // First what changes, then what is known: so nothing is lost between them.
+            let (wakes, changes) = (wakes.stream(), changes.listen());
             let controller = Controller::for_stream(stream::pending(), store.clone())
                 .reconcile_on(leading::everything(&store, changes))
-                .reconcile_on(wakes.stream());
+                .reconcile_on(wakes);
             let heart = health.reconciling.clone();
             let told = context.clone();
             tokio::join!(

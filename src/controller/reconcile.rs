@@ -3,7 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Api, Resource as _, ResourceExt as _, core::error_boundary::InvalidObject, runtime::controller::Action};
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    api::{ApiResource, DynamicObject},
+    core::error_boundary::InvalidObject,
+    runtime::controller::Action,
+};
+use serde::Deserialize as _;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -18,12 +24,12 @@ use crate::{
         conditions::{ConditionStatus, ConditionType, Reason, find},
     },
     resource::{
-        api_server::{name_of, now},
+        api_server::{in_time, name_of, now},
         status::{Author, apply},
     },
 };
 
-/// How often Secrets are looked at where nothing happens.
+/// How often a resource is looked at where nothing happens: its Secrets may be others, where the controller reads them.
 const AT_REST: Duration = Duration::from_secs(5 * 60);
 
 /// Brings the worker of one resource in line with it, and writes the controller's part of the status.
@@ -81,7 +87,7 @@ async fn reconcile_resource(resource: Arc<WasmProxy>, context: &Context) -> Resu
         say(&resource, &part, context).await?;
     }
     outcome?;
-    if is_refused(&resource) {
+    if context.workers.reads_secrets_of(&resource) && is_refused(&resource) {
         // Whoever corrects the Secret is not to wait for the next look at rest.
         return Ok(Action::requeue(context.backoffs.fail(&resource.metadata)));
     }
@@ -123,7 +129,7 @@ fn is_refused(resource: &WasmProxy) -> bool {
 }
 
 async fn say(resource: &WasmProxy, part: &WasmProxyStatus, context: &Context) -> Result<(), Error> {
-    if is_said(part, resource) {
+    if resource.status.as_ref().is_some_and(|status| is_said(part, status)) {
         return Ok(());
     }
     let api = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
@@ -153,11 +159,28 @@ fn ready(resource: &WasmProxy) -> Option<&Condition> {
 
 /// An object that cannot be read has a status all the same, for whoever looks at it.
 async fn say_unreadable(invalid: &InvalidObject, context: &Context) -> Result<Action, Error> {
-    let name = invalid.metadata.name.clone().unwrap_or_default();
-    let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
-    warn!(resource = format!("{namespace}/{name}"), error = invalid.error, "the resource cannot be read");
-    let part = unreadable(invalid, &now());
-    let api: Api<Watched> = Api::namespaced(context.client.clone(), &namespace);
-    apply(&api, &name, Author::Controller, &part).await?;
+    let (name, namespace) = (invalid.metadata.name.clone(), invalid.metadata.namespace.clone());
+    let (name, namespace) = (name.unwrap_or_default(), namespace.unwrap_or_default());
+    let api = Api::namespaced_with(context.client.clone(), &namespace, &ApiResource::erase::<WasmProxy>(&()));
+    // The watch has not kept what it could not read.
+    let Some(object) = in_time(api.get_opt(&name)).await? else { return Ok(Action::await_change()) };
+    let before = readable_status(&object);
+    let part = unreadable(invalid, &before.conditions, &now());
+    if !is_said(&part, &before) {
+        apply(&api, &name, Author::Controller, &part).await?;
+        warn!(resource = format!("{namespace}/{name}"), error = invalid.error, "the resource cannot be read");
+    }
+    context.backoffs.reset(invalid.metadata.uid.as_deref().unwrap_or_default());
     Ok(Action::await_change())
+}
+
+/// What the controller has to know of a status, wherever else the object is odd.
+fn readable_status(object: &DynamicObject) -> WasmProxyStatus {
+    let status = &object.data["status"];
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    WasmProxyStatus {
+        observed_generation: status["observedGeneration"].as_i64(),
+        conditions: conditions.filter_map(|condition| Condition::deserialize(condition).ok()).collect(),
+        ..WasmProxyStatus::default()
+    }
 }

@@ -85,22 +85,23 @@ pub fn summary(resource: &WasmProxy, worker: &WorkerState, now: &Time) -> WasmPr
     }
 }
 
-/// The controller's part of the status of a resource that cannot be read. A worker that runs goes on as it was.
-pub fn unreadable(invalid: &InvalidObject, now: &Time) -> WasmProxyStatus {
+/// The controller's part of the status of a resource that cannot be read, out of the conditions that it has. A worker that
+/// runs goes on as it was.
+pub fn unreadable(invalid: &InvalidObject, before: &[Condition], now: &Time) -> WasmProxyStatus {
     let generation = invalid.metadata.generation.unwrap_or_default();
     let message = format!("the resource cannot be read: {}; correct it, or upgrade the controller", invalid.error);
     let ready = finding(ConditionType::Ready, ConditionStatus::False, Reason::InvalidSpec, &message);
     let findings = stalled(&ready).into_iter().chain([ready]);
+    let said = findings.map(|finding| finding.into_condition(generation, before, now));
     WasmProxyStatus {
         observed_generation: Some(generation),
-        conditions: findings.map(|finding| finding.into_condition(generation, &[], now)).collect(),
+        conditions: said.chain(taken(before).cloned()).collect(),
         ..WasmProxyStatus::default()
     }
 }
 
-/// Whether `part` is what the controller has said already.
-pub fn is_said(part: &WasmProxyStatus, resource: &WasmProxy) -> bool {
-    let Some(status) = &resource.status else { return false };
+/// Whether `part` is what the controller has said already in this status.
+pub fn is_said(part: &WasmProxyStatus, status: &WasmProxyStatus) -> bool {
     let said = |condition| status.conditions.contains(condition);
     let transient = [ConditionType::Reconciling, ConditionType::Stalled];
     let withdrawn = |about| find(&status.conditions, about).is_some() && find(&part.conditions, about).is_none();

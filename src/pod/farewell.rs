@@ -1,6 +1,6 @@
 //! How a worker is to end whose process is told to.
 //!
-//! Whoever tells it may do so because the resource is gone or suspended, before the watch has said it. So the resource is asked
+//! Whoever tells it may do so because the resource is gone, suspended, or has lost its channel, before the watch has said it. So the resource is asked
 //! once more, and not for long: the API server may be away as well.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use kube::{Api, Resource as _};
 use tokio::time::timeout;
 
-use super::{order::management, watch::Watched};
+use super::{order::has_rival, watch::Watched};
 use crate::{api::Management, mqtt::SessionEnd};
 
 /// The longest that the API server is waited for.
@@ -45,9 +45,9 @@ fn judge(answer: Result<Watched, kube::Error>, uid: Option<&str>) -> Farewell {
         return Farewell::Gone;
     }
     match object.0 {
-        Ok(resource) if resource.spec.suspend => Farewell::Stopped(SessionEnd::Discard),
+        Ok(resource) if resource.spec.suspend || has_rival(&resource) => Farewell::Stopped(SessionEnd::Discard),
         // No controller knows whether a sidecar comes back.
-        Ok(resource) if management(&resource) == Management::External => Farewell::Stopped(SessionEnd::Keep),
+        Ok(resource) if resource.spec.management() == Management::External => Farewell::Stopped(SessionEnd::Keep),
         Ok(_) | Err(_) => Farewell::Replaced,
     }
 }
@@ -59,8 +59,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::WasmProxy,
-        resource::fixtures::{at, resource},
+        api::{
+            WasmProxy, WasmProxyStatus,
+            conditions::{ConditionStatus, ConditionType, Reason},
+        },
+        resource::fixtures::{at, condition, resource},
     };
 
     fn answer(spec: &Value, change: impl FnOnce(&mut WasmProxy)) -> Result<Watched, kube::Error> {
@@ -76,10 +79,15 @@ mod tests {
     #[test]
     fn the_session_is_kept_unless_nobody_will_come_for_it() {
         let external = json!({"worker": {"management": "External"}});
+        let has_rival = |resource: &mut WasmProxy| {
+            let conditions = vec![condition(ConditionType::Stalled, ConditionStatus::True, Reason::ChannelConflict)];
+            resource.status = Some(WasmProxyStatus { conditions, ..WasmProxyStatus::default() });
+        };
         for (answer, expected) in [
             (answer(&json!({}), |_| ()), Farewell::Replaced),
             (answer(&external, |_| ()), Farewell::Stopped(SessionEnd::Keep)),
             (answer(&json!({"suspend": true}), |_| ()), Farewell::Stopped(SessionEnd::Discard)),
+            (answer(&json!({}), has_rival), Farewell::Stopped(SessionEnd::Discard)),
             (answer(&json!({}), |r| r.metadata.uid = Some("another".to_owned())), Farewell::Gone),
             (answer(&json!({}), |r| r.metadata.deletion_timestamp = Some(at(9))), Farewell::Gone),
             (refused(401), Farewell::Gone),

@@ -42,13 +42,13 @@ use board::StatusBoard;
 use farewell::{Farewell, farewell};
 pub use health::Health;
 use mounts::{FileSystem, Mounts};
-use order::{Work, order};
+use order::{Duty, Work, duty, order};
 use secrets::Secrets;
 use shift::Shift;
 use watch::{Sight, View};
 
 use crate::{
-    api::WasmProxy,
+    api::{Management, WasmProxy},
     mqtt::SessionEnd,
     registry::Cache,
     resource::reporter::{Ending, Left},
@@ -71,6 +71,10 @@ pub struct Options {
     pub secrets: PathBuf,
     /// Where modules are kept, if anywhere.
     pub cache: Option<Cache>,
+    /// Whether the controller runs this process.
+    pub is_managed: bool,
+    /// How long a watch lasts before it is asked for anew; in whole seconds.
+    pub watch: Duration,
 }
 
 /// Something has ended that should go on for ever: a defect of this program.
@@ -89,7 +93,7 @@ pub async fn run(
     health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<(), BrokenDown> {
-    let Options { namespace, name, uid, secrets, cache } = options;
+    let Options { namespace, name, uid, secrets, cache, is_managed, watch: lifetime } = options;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         resource = format!("{namespace}/{name}"),
@@ -101,10 +105,11 @@ pub async fn run(
     let api = Api::namespaced(client.clone(), &namespace);
     let _watch = AbortOnDropHandle::new(tokio::spawn({
         let (api, name) = (api.clone(), name.clone());
-        async move { watch::follow(api, &name, uid, sender).await }
+        async move { watch::follow(api, &name, uid, lifetime, sender).await }
     }));
     let mounts = Mounts { root: secrets, namespace, files: FileSystem };
-    let mut pod = Pod { board, mounts, cache, shift: None, left: None };
+    let mut pod =
+        Pod { board, mounts, cache, shift: None, left: None, run_by: is_managed.then_some(Management::Managed) };
     pod.run(view, &health, &stop).await?;
     pod.end(&api, &name).await;
     Ok(())
@@ -118,6 +123,8 @@ struct Pod {
     shift: Option<Shift>,
     /// What the last shift left.
     left: Option<Left>,
+    /// Who runs this process: the controller as it says itself, and somebody else once it was seen to work for such.
+    run_by: Option<Management>,
 }
 
 impl Pod {
@@ -155,10 +162,16 @@ impl Pod {
                 if self.left.as_ref().is_some_and(|left| left.known.metadata.uid != resource.metadata.uid) {
                     self.left = None;
                 }
-                if resource.spec.suspend {
-                    self.suspend().await;
-                } else {
-                    self.serve(resource).await;
+                if self.run_by.is_none() && resource.spec.management() == Management::External {
+                    self.run_by = Some(Management::External);
+                }
+                match duty(resource, self.run_by) {
+                    Duty::Work => self.serve(resource).await,
+                    Duty::Pause(why) => self.pause(why, SessionEnd::Discard, Ending::Stopped).await,
+                    Duty::HandOver => {
+                        let why = "somebody else is to run the worker of its resource";
+                        self.pause(why, SessionEnd::Keep, Ending::Replaced).await;
+                    }
                 }
             }
         }
@@ -172,10 +185,10 @@ impl Pod {
         }
     }
 
-    async fn suspend(&mut self) {
+    async fn pause(&mut self, why: &str, session: SessionEnd, ending: Ending) {
         if let Some(shift) = self.shift.take() {
-            info!("worker stops, its resource is suspended");
-            self.left = shift.conclude(SessionEnd::Discard, Ending::Stopped).await;
+            info!("worker stops, {why}");
+            self.left = shift.conclude(session, ending).await;
         }
     }
 

@@ -4,7 +4,7 @@ use super::secrets::Secrets;
 use crate::{
     api::{
         Management, WasmProxy, WasmProxySpec,
-        conditions::{ConditionStatus, ConditionType, Finding, Reason},
+        conditions::{ConditionStatus, ConditionType, Finding, Reason, find},
     },
     resource::{
         credentials::Credentials,
@@ -63,7 +63,7 @@ pub enum Work {
 /// What the worker of `resource` is to do. `before` is what it does, if anything.
 pub fn order(resource: &WasmProxy, secrets: Secrets, before: Option<&Told>) -> Order {
     let spec = &resource.spec;
-    let management = management(resource);
+    let management = spec.management();
     let (credentials, mut short) = secrets.or_else_of(spec, before.map(|told| (&told.spec, &told.credentials)));
     let (work, findings) = match (worker_config(resource, credentials.clone().unwrap_or_default()), credentials) {
         (Ok(config), Some(credentials)) => {
@@ -81,9 +81,40 @@ pub fn order(resource: &WasmProxy, secrets: Secrets, before: Option<&Told>) -> O
     Order { work, obstacles: Obstacles { generation: resource.metadata.generation.unwrap_or_default(), findings } }
 }
 
-/// Who runs the worker of `resource`.
-pub fn management(resource: &WasmProxy) -> Management {
-    resource.spec.worker.as_ref().map(|worker| worker.management).unwrap_or_default()
+/// What the resource wants of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// A worker.
+    Work,
+    /// None, for the time being, and nobody else's either. Why.
+    Pause(&'static str),
+    /// Somebody else's worker, which goes on where this one stops.
+    HandOver,
+}
+
+/// What `resource` wants of a process that somebody runs whose business that is with this management; anybody, where nobody
+/// knows.
+///
+/// Who comes next gets the rights of the one before, who then hears no more of the resource; and the two would take the
+/// broker's session from each other. So each goes by itself as soon as it sees that it is not meant any more.
+pub fn duty(resource: &WasmProxy, run_by: Option<Management>) -> Duty {
+    if run_by.is_some_and(|run_by| run_by != resource.spec.management()) {
+        Duty::HandOver
+    } else if resource.spec.suspend {
+        Duty::Pause("its resource is suspended")
+    } else if has_rival(resource) {
+        Duty::Pause("an older resource has its channel")
+    } else {
+        Duty::Work
+    }
+}
+
+/// Whether the controller says that another resource has the channel. It says so until it knows better.
+pub fn has_rival(resource: &WasmProxy) -> bool {
+    let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    find(conditions, ConditionType::Stalled).is_some_and(|stalled| {
+        stalled.status == ConditionStatus::True.as_str() && stalled.reason == Reason::ChannelConflict.as_str()
+    })
 }
 
 /// The conditions of a worker that waits. Of its artifacts there is something to say where they are known.

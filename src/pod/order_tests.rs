@@ -5,9 +5,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    api::WasmProxyStatus,
     mqtt,
     pod::mounts::{FileSystem, Mounts},
-    resource::fixtures::resource,
+    resource::fixtures::{condition, resource},
 };
 
 /// A directory of Secrets, each with these keys.
@@ -189,4 +190,34 @@ fn no_text_holds_a_credential() {
     let secrets = read(mounted(&json!({"broker": login("hunter2")})).path(), &guarded("broker.example", "broker"));
     assert!(!format!("{secrets:?}").contains("hunter2"));
     assert!(!format!("{:?}", before()).contains("hunter2"));
+}
+
+#[test]
+fn a_process_stands_down_when_its_resource_wants_another_ones_worker() {
+    let of = |management: &str| resource(&json!({"worker": {"management": management}}));
+    for (management, run_by, expected) in [
+        ("Managed", Some(Management::Managed), Duty::Work),
+        ("Managed", Some(Management::External), Duty::HandOver),
+        ("Managed", None, Duty::Work),
+        ("External", Some(Management::Managed), Duty::HandOver),
+        ("External", Some(Management::External), Duty::Work),
+        ("External", None, Duty::Work),
+    ] {
+        assert_eq!(duty(&of(management), run_by), expected, "{management} {run_by:?}");
+    }
+}
+
+#[test]
+fn a_worker_pauses_while_its_resource_is_suspended_or_another_has_its_channel() {
+    let suspended = resource(&json!({"suspend": true}));
+    assert!(matches!(duty(&suspended, None), Duty::Pause(_)));
+    let stalled = |status: ConditionStatus, reason: Reason| {
+        let mut resource = resource(&json!({}));
+        let conditions = vec![condition(ConditionType::Stalled, status, reason)];
+        resource.status = Some(WasmProxyStatus { conditions, ..WasmProxyStatus::default() });
+        duty(&resource, None)
+    };
+    assert!(matches!(stalled(ConditionStatus::True, Reason::ChannelConflict), Duty::Pause(_)));
+    assert_eq!(stalled(ConditionStatus::False, Reason::ChannelConflict), Duty::Work);
+    assert_eq!(stalled(ConditionStatus::True, Reason::ChildConflict), Duty::Work);
 }

@@ -1,6 +1,6 @@
 //! One resource, watched.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use kube::{
@@ -14,7 +14,10 @@ use kube::{
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::{api::WasmProxy, resource::trouble::Wanted};
+use crate::{
+    api::WasmProxy,
+    resource::trouble::{Troubles, Wanted},
+};
 
 /// The resource, or what is known of it where it cannot be read.
 pub(super) type Watched = DeserializeGuard<WasmProxy>;
@@ -40,38 +43,66 @@ pub(super) enum Sight {
     There(Arc<WasmProxy>),
 }
 
-/// Watches the resource of this name, and of this UID where there is one, for ever.
-pub(super) async fn follow(api: Api<Watched>, name: &str, uid: Option<String>, view: watch::Sender<View>) {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let namespace = api.namespace().map(str::to_owned);
-    let wanted = Wanted { verbs: "get, list, watch", resource: "wasmproxies.wasmproxy.io".into(), namespace };
-    observe(watcher(api, config).default_backoff(), &wanted, uid, view).await;
+/// Watches the resource of this name, and of this UID where there is one, for ever. Each watch lasts for `lifetime`, and one
+/// that has died without a word is found out soon after that.
+pub(super) async fn follow(
+    api: Api<Watched>,
+    name: &str,
+    uid: Option<String>,
+    lifetime: Duration,
+    view: watch::Sender<View>,
+) {
+    let wanted = Wanted {
+        verbs: "get, list, watch",
+        resource: format!("{}.{}", WasmProxy::plural(&()), WasmProxy::group(&())).into(),
+        namespace: api.namespace().map(str::to_owned),
+    };
+    let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(seconds);
+    observe(watcher(api, config).default_backoff(), uid, &wanted, view).await;
 }
 
 async fn observe(
     events: impl Stream<Item = Result<Event<Watched>, watcher::Error>>,
-    wanted: &Wanted,
     uid: Option<String>,
+    wanted: &Wanted,
     view: watch::Sender<View>,
 ) {
     let mut events = std::pin::pin!(events);
     let mut observer = Observer { uid, listed: None };
+    let mut troubles = Troubles::default();
     while let Some(event) = events.next().await {
         let seen = match event {
             Ok(event) => observer.observe(event),
-            Err(error) => match wanted.explain_watch(&error) {
+            Err(error) => match explain(&error, wanted) {
                 Some(why) => Some(Seen::Trouble(format!("the resource cannot be watched: {why}"))),
-                // If the API server is away the next attempt will say so.
                 None => {
-                    debug!(%error, "the watch is begun anew");
-                    continue;
+                    debug!(%error, "the resource is watched anew");
+                    None
                 }
             },
         };
         if let Some(seen) = seen {
-            view.send_if_modified(|view| view.take(seen));
+            view.send_if_modified(|view| view.take(seen, &mut troubles));
         }
     }
+}
+
+/// Why the watch does not come about; nothing where it goes on by itself.
+fn explain(error: &watcher::Error, wanted: &Wanted) -> Option<String> {
+    let why = wanted.explain_watch(error)?;
+    let is_forbidden = match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            matches!(error, kube::Error::Api(status) if status.code == 403)
+        }
+        _ => false,
+    };
+    let hint = if is_forbidden {
+        "; the controller does that for its own workers, and for the spec.worker.serviceAccountName of an External one"
+    } else {
+        ""
+    };
+    Some(format!("{why}{hint}"))
 }
 
 /// What an event says.
@@ -119,17 +150,19 @@ impl Observer {
 }
 
 impl View {
-    /// Returns whether anybody has to know. What has gone wrong is logged once, and once that it is over.
-    fn take(&mut self, seen: Seen) -> bool {
+    /// Returns whether anybody has to know. What has gone wrong is logged once, however often it is tried again or another
+    /// trouble comes between, and once that it is over.
+    fn take(&mut self, seen: Seen, troubles: &mut Troubles) -> bool {
         let (sight, trouble) = match seen {
             Seen::Gone => (Some(Sight::Gone), None),
             Seen::There(resource) => (Some(Sight::There(resource)), None),
             Seen::Unreadable(trouble) | Seen::Trouble(trouble) => (None, Some(trouble)),
         };
         match (&trouble, &self.trouble) {
-            (Some(now), before) if before.as_ref() != Some(now) => warn!("{now}"),
-            (None, Some(_)) => info!("the resource is watched again"),
-            _ => {}
+            (Some(now), _) if troubles.is_news(now) => warn!("{now}"),
+            (Some(now), _) => debug!("{now}"),
+            (None, Some(_)) => info!("the resource is read again"),
+            (None, None) => {}
         }
         let changed = sight.is_some() || trouble != self.trouble;
         self.trouble = trouble;
@@ -172,7 +205,7 @@ mod tests {
     async fn view(events: Vec<Result<Event<Watched>, watcher::Error>>) -> View {
         let (sender, view) = watch::channel(View::default());
         let wanted = Wanted { verbs: "get", resource: "wasmproxies".into(), namespace: Some("b".to_owned()) };
-        observe(stream::iter(events), &wanted, Some("11f0".to_owned()), sender).await;
+        observe(stream::iter(events), Some("11f0".to_owned()), &wanted, sender).await;
         view.borrow().clone()
     }
 
@@ -222,11 +255,10 @@ mod tests {
         let trouble = |view: View| view.trouble.unwrap_or_default();
         assert!(trouble(view(listed(unreadable())).await).starts_with("the resource cannot be read: "));
         assert!(trouble(view(vec![Err(failed(503))]).await).contains("failed with 503"));
-        assert!(trouble(view(vec![Err(failed(404))]).await).ends_with("`wasmproxy crd`"));
-        let forbidden = trouble(view(vec![Err(failed(403))]).await);
+        assert!(trouble(view(vec![Err(failed(404))]).await).ends_with("the output of `wasmproxy crd`"));
         assert!(
-            forbidden.contains("allow get on wasmproxies in namespace b") && !forbidden.contains("Status {"),
-            "{forbidden}"
+            trouble(view(vec![Err(failed(403))]).await)
+                .contains("in namespace b, by a Role and a RoleBinding there; the controller does that")
         );
         let over = [Err(failed(503))].into_iter().chain(listed(object(|_| ()))).collect();
         assert_eq!(view(over).await.trouble, None);
@@ -234,9 +266,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_trouble_again_is_no_news() {
-        let mut view = View::default();
-        assert!(view.take(Seen::Trouble("away".to_owned())));
-        assert!(!view.take(Seen::Trouble("away".to_owned())));
-        assert!(view.take(Seen::Gone) && view.trouble.is_none());
+        let (mut view, mut troubles) = (View::default(), Troubles::default());
+        assert!(view.take(Seen::Trouble("away".to_owned()), &mut troubles));
+        assert!(!view.take(Seen::Trouble("away".to_owned()), &mut troubles));
+        assert!(view.take(Seen::Gone, &mut troubles) && view.trouble.is_none());
     }
 }

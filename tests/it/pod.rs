@@ -5,4 +5,5 @@ mod floor;
 mod lifecycle;
 mod outages;
 mod program;
+mod rest;
 mod secrets;

@@ -14,7 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Args;
+use clap::{Args, builder::FalseyValueParser};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{CACHE_SIZE, LogArgs, cluster};
@@ -46,10 +46,11 @@ set spec.worker.management to External, and give it
   probes               /healthz for liveness: the worker is stuck. /readyz for readiness: it has
                        read the resource; whether the broker is there is BrokerConnected
   time to end          terminationGracePeriodSeconds: 15
-One worker a resource: two would take the session with the broker from each other.
+One worker a resource: two would take the session with the broker from each other. A sidecar stops
+once the resource is Managed, and goes on where it is External again.
 
 SIGTERM and SIGINT end the worker within 15 s. The broker keeps its session, unless the resource
-is gone or suspended; a second signal ends it at once.
+is gone or suspended, or has lost its channel to an older one; a second signal ends it at once.
 
 Without a resource
 ------------------
@@ -102,6 +103,9 @@ pub(super) struct WorkerArgs {
     /// Its UID: another object of that name is left alone [default: any]
     #[arg(long, env = "WASMPROXY_RESOURCE_UID")]
     uid: Option<String>,
+    /// The controller runs this worker: it stands down once spec.worker.management is External
+    #[arg(long, env = "WASMPROXY_MANAGED", value_parser = FalseyValueParser::new(), hide = true)]
+    managed: bool,
     /// Directory with a directory for each Secret that it names
     #[arg(long, value_name = "DIR", env = "WASMPROXY_SECRETS_DIR", default_value = "/run/wasmproxy/secrets")]
     secrets_dir: PathBuf,

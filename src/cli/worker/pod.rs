@@ -20,14 +20,12 @@ use crate::{
     },
     pod::{self, BrokenDown, Health, Options},
     registry::{Cache, CacheError},
+    resource::api_server::{WATCH_SECONDS, with_timeouts},
     telemetry::{
         logs,
         probes::{self, Probes},
     },
 };
-
-/// How long a connection to the API server may be silent: a watch ends by itself after five minutes at the latest.
-const SILENCE: Duration = Duration::from_secs(300);
 
 /// Why the worker did not start, or did not end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +70,15 @@ fn start(resource: &str, args: &WorkerArgs, logs: &LogArgs) -> Result<ExitCode, 
 
 async fn serve(resource: &str, args: &WorkerArgs, cache: Option<Cache>) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()?;
-    let mut config = cluster::config().await?;
-    (config.read_timeout, config.reset_reader_on_write) = (Some(SILENCE), true);
+    let config = with_timeouts(cluster::config().await?);
     let options = Options {
         namespace: args.namespace().unwrap_or(&config.default_namespace).to_owned(),
         name: resource.to_owned(),
         uid: args.uid().map(str::to_owned),
         secrets: args.secrets_dir.clone(),
         cache,
+        is_managed: args.managed,
+        watch: Duration::from_secs(u64::from(WATCH_SECONDS)),
     };
     let client = Client::try_from(config)?;
     let health = Arc::new(Health::default());

@@ -20,7 +20,6 @@ mod pods;
 use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
-use tokio::time::timeout;
 
 pub use pods::PodOptions;
 
@@ -38,9 +37,6 @@ use crate::api::{
     conditions::{ConditionStatus, Reason},
 };
 use children::Family;
-
-/// How long a reconciliation waits for the children to be known.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The workers of all resources.
 pub(super) struct Workers {
@@ -109,6 +105,11 @@ impl Workers {
         }
     }
 
+    /// Whether the controller reads the Secrets of this resource. Other workers see by themselves when one of theirs changes.
+    pub fn reads_secrets_of(&self, resource: &WasmProxy) -> bool {
+        matches!((resource.spec.management(), &self.managed), (Management::Managed, Managed::InProcess(_)))
+    }
+
     /// Stops a worker for good, and waits for its end, where that is up to this process.
     pub async fn stop(&self, uid: &str) {
         match &self.managed {
@@ -136,7 +137,7 @@ impl Workers {
     /// Without knowing what is there, one would ask for each child by its name.
     async fn known(&self, resource: &WasmProxy) -> Result<(), Error> {
         let namespace = resource.namespace().unwrap_or_default();
-        timeout(PATIENCE, self.children.ready_in(&namespace)).await.map_err(|_| Error::ChildrenUnknown)
+        if self.children.known_in(&namespace).await { Ok(()) } else { Err(Error::ChildrenUnknown) }
     }
 
     async fn ensure_in_process(&self, workers: &InProcess, resource: &Arc<WasmProxy>) -> Result<WorkerState, Error> {

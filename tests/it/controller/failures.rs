@@ -13,6 +13,7 @@ use super::floor::{CHUNK, Floor, Mode, message, says};
 use crate::{
     lab::{BrokerConfig, ControlPlane},
     modules::module,
+    waiting::soon,
 };
 
 async fn an_artifact_that_is_not_there_is_named_and_found_once_it_is(mode: Mode) {
@@ -110,6 +111,45 @@ async fn a_resource_that_cannot_be_read_says_so_and_keeps_nobody_else_waiting(mo
     await_condition(objects, "odd", says_so).await.unwrap();
 }
 
+async fn a_resource_that_cannot_be_read_any_more_says_so_once_whatever_was_said_before(mode: Mode) {
+    let control_plane = ControlPlane::start().await;
+    let floor = Floor::on(&control_plane, mode, BrokerConfig::default()).await;
+    floor.registry.push("wasm/add:1", module(CHUNK)).await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(floor.client.clone());
+    let protocol = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/broker/properties/protocol";
+    let lax = json!([{"op": "replace", "path": protocol, "value": {"type": "string"}}]);
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(lax).unwrap());
+    definitions.patch("wasmproxies.wasmproxy.io", &PatchParams::default(), &patch).await.unwrap();
+
+    // The worker's conditions are taken from it, and have two owners now.
+    let controller = floor.controller();
+    floor.apply("line", json!({"artifacts": [{"reference": "wasm/add:1"}]})).await;
+    floor.until_ready("line").await;
+    floor.apply("line", json!({"suspend": true})).await;
+    floor.until_ready_is("line", "False", "Suspended").await;
+
+    // As a later version may write it.
+    let kind = ApiResource::erase::<WasmProxy>(&());
+    let objects: Api<DynamicObject> = Api::namespaced_with(floor.client.clone(), &floor.namespace, &kind);
+    let (later, merge) = (json!({"spec": {"broker": {"protocol": "MQTT9"}}}), PatchParams::default());
+    let patched = objects.patch("line", &merge, &Patch::Merge(later)).await;
+    assert_eq!(patched.unwrap().data["spec"]["broker"]["protocol"], "MQTT9");
+    let says = |object: Option<&DynamicObject>| object.unwrap().data["status"]["conditions"].to_string();
+    let says_so = |object: Option<&DynamicObject>| says(object).contains("the resource cannot be read");
+    soon("what cannot be read", await_condition(objects.clone(), "line", says_so)).await.unwrap();
+
+    let before = objects.get("line").await.unwrap().metadata.resource_version;
+    controller.stop().await;
+    let _controller = floor.controller();
+    floor.apply("other", json!({})).await;
+    floor.until_ready("other").await;
+    assert_eq!(objects.get("line").await.unwrap().metadata.resource_version, before, "that is no news");
+
+    let known = json!({"spec": {"broker": {"protocol": "MQTT5"}, "suspend": false}});
+    objects.patch("line", &merge, &Patch::Merge(known)).await.unwrap();
+    floor.until_ready("line").await;
+}
+
 in_both_modes! {
     an_artifact_that_is_not_there_is_named_and_found_once_it_is,
     an_artifact_that_is_no_module_is_stalled,
@@ -117,4 +157,5 @@ in_both_modes! {
     a_registry_that_cannot_be_reached_is_named_and_waited_for,
     a_spec_that_no_worker_can_be_given_is_stalled_until_it_is_corrected,
     a_resource_that_cannot_be_read_says_so_and_keeps_nobody_else_waiting,
+    a_resource_that_cannot_be_read_any_more_says_so_once_whatever_was_said_before,
 }

@@ -28,6 +28,7 @@ use wasmproxy::{
         conditions::{ConditionType, find},
     },
     pod::{self, BrokenDown, Health, Options},
+    resource::api_server::{WATCH_SECONDS, with_timeouts},
 };
 
 use crate::{
@@ -97,20 +98,19 @@ impl Site {
 
     /// The same through something that gets in the way.
     pub async fn service_account_through(&self, proxy: &FaultProxy) -> Client {
-        let mut kubeconfig = kubeconfig().await;
-        for cluster in &mut kubeconfig.clusters {
-            cluster.cluster.as_mut().unwrap().server = Some(format!("https://{}", proxy.host));
-        }
-        self.client_of(kubeconfig).await
+        self.client_of(kubeconfig_through(proxy).await).await
     }
 
-    async fn client_of(&self, mut kubeconfig: Kubeconfig) -> Client {
+    async fn client_of(&self, kubeconfig: Kubeconfig) -> Client {
+        Client::try_from(self.config_of(kubeconfig).await).unwrap()
+    }
+
+    async fn config_of(&self, mut kubeconfig: Kubeconfig) -> Config {
         for user in &mut kubeconfig.auth_infos {
             let account = format!("system:serviceaccount:{}:{NAME}-wasmproxy", self.namespace);
             user.auth_info.as_mut().unwrap().impersonate = Some(account);
         }
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        Client::try_from(config).unwrap()
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
     }
 
     /// What stands before the API server.
@@ -135,6 +135,14 @@ impl Site {
         Running::start(self.service_account_through(proxy).await, self.options(None))
     }
 
+    /// The same, and it has as much patience as with a watch that lasts a second.
+    pub async fn impatient_worker_through(&self, proxy: &FaultProxy) -> Running {
+        let mut config = with_timeouts(self.config_of(kubeconfig_through(proxy).await).await);
+        config.read_timeout = Some(Duration::from_secs(3));
+        let options = Options { watch: Duration::from_secs(1), ..self.options(None) };
+        Running::start(Client::try_from(config).unwrap(), options)
+    }
+
     fn options(&self, uid: Option<String>) -> Options {
         Options {
             namespace: self.namespace.clone(),
@@ -142,6 +150,8 @@ impl Site {
             uid,
             secrets: self.secrets().to_owned(),
             cache: None,
+            is_managed: false,
+            watch: Duration::from_secs(u64::from(WATCH_SECONDS)),
         }
     }
 
@@ -230,6 +240,14 @@ pub fn artifacts(references: &[&str]) -> Value {
 /// An administrator's.
 async fn kubeconfig() -> Kubeconfig {
     Kubeconfig::read_from(ControlPlane::shared().await.kubeconfig()).unwrap()
+}
+
+async fn kubeconfig_through(proxy: &FaultProxy) -> Kubeconfig {
+    let mut kubeconfig = kubeconfig().await;
+    for cluster in &mut kubeconfig.clusters {
+        cluster.cluster.as_mut().unwrap().server = Some(format!("https://{}", proxy.host));
+    }
+    kubeconfig
 }
 
 /// A running worker.

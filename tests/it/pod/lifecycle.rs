@@ -175,25 +175,53 @@ async fn apply_in_a_runtime_of_its_own(resource: Value, namespace: &str) {
     resources.patch(NAME, &parameters, &Patch::Apply(resource)).await.unwrap();
 }
 
+/// Writes into the status as the controller does.
+async fn controller_says(site: &Site, conditions: &[Value]) -> WasmProxy {
+    let patch = Patch::Apply(json!({
+        "apiVersion": "wasmproxy.io/v1alpha1", "kind": "WasmProxy", "metadata": {"name": NAME},
+        "status": {"conditions": conditions},
+    }));
+    let parameters = PatchParams::apply(Author::Controller.manager()).force();
+    site.resources().patch_status(NAME, &parameters, &patch).await.unwrap()
+}
+
+fn condition(about: &str, status: &str, reason: &str) -> Value {
+    json!({
+        "type": about, "status": status, "reason": reason, "message": "as the controller says it",
+        "observedGeneration": 1, "lastTransitionTime": "2026-11-01T10:00:00Z",
+    })
+}
+
+#[tokio::test]
+async fn a_worker_whose_channel_another_resource_has_leaves_no_session_until_it_gets_the_channel() {
+    let site = Site::start().await;
+    site.registry.push("wasm/add:1", module(CHUNK)).await;
+    site.registry.push("wasm/sub:1", module(CHUNK)).await;
+    let listener = site.listen(NAME).await;
+    let _worker = site.worker().await;
+    site.declare(&[]).await;
+    site.until_published().await;
+
+    controller_says(&site, &[condition("Stalled", "True", "ChannelConflict")]).await;
+    site.until_says(ConditionType::BrokerConnected, "Unknown", "WorkerUnavailable").await;
+    listener.ask("wasm/add:1").await;
+    // That something else is wrong is no reason not to go on.
+    controller_says(&site, &[condition("Stalled", "True", "ChildConflict")]).await;
+    site.until_published().await;
+    listener.ask("wasm/sub:1").await;
+    let status = site.until_out(1).await;
+    assert!(status.artifacts[0].reference.ends_with("wasm/sub:1"), "what was asked meanwhile nobody has heard");
+}
+
 #[tokio::test]
 async fn conditions_that_the_controller_has_taken_are_taken_back() {
     let site = Site::start().await;
     let _worker = site.worker().await;
     site.declare(&[]).await;
     let before = site.until_published().await;
-    let condition = |about: &str| {
-        json!({
-            "type": about, "status": "Unknown", "reason": "WorkerUnavailable", "message": "no worker runs",
-            "observedGeneration": 1, "lastTransitionTime": "2026-11-01T10:00:00Z",
-        })
-    };
-    let conditions: Vec<_> = ["BrokerConnected", "RegistryReady", "ArtifactsPublished"].map(condition).to_vec();
-    let patch = Patch::Apply(json!({
-        "apiVersion": "wasmproxy.io/v1alpha1", "kind": "WasmProxy", "metadata": {"name": NAME},
-        "status": {"conditions": conditions},
-    }));
-    let parameters = PatchParams::apply(Author::Controller.manager()).force();
-    let taken = site.resources().patch_status(NAME, &parameters, &patch).await.unwrap().status.unwrap();
+    let taken = ["BrokerConnected", "RegistryReady", "ArtifactsPublished"]
+        .map(|about| condition(about, "Unknown", "WorkerUnavailable"));
+    let taken = controller_says(&site, &taken).await.status.unwrap();
     assert_eq!(says(&taken, ConditionType::BrokerConnected), Some(("Unknown", "WorkerUnavailable")));
 
     let after = site.until_published().await;

@@ -113,3 +113,16 @@ async fn an_api_server_that_is_away_at_first_is_waited_for() {
     site.until_published().await;
     worker.until_ready().await;
 }
+
+#[tokio::test]
+async fn a_watch_that_falls_silent_is_found_out() {
+    let site = Site::start().await;
+    site.registry.push("wasm/add:1", module(CHUNK)).await;
+    let proxy = site.proxy().await;
+    let _worker = site.impatient_worker_through(&proxy).await;
+    site.declare(&[]).await;
+    site.until_published().await;
+    proxy.stall();
+    site.declare(&["wasm/add:1"]).await;
+    site.until_published().await;
+}

@@ -56,7 +56,7 @@ pub enum ChildError {
 
 impl ChildError {
     /// What becomes of an answer of the API server's.
-    pub(super) fn from_api(source: ApiError, kind: &str, name: &str) -> Self {
+    pub(in crate::controller) fn from_api(source: ApiError, kind: &str, name: &str) -> Self {
         let kind = kind.to_owned();
         let message = match &source {
             ApiError::Failed(kube::Error::Api(status)) => status.message.clone(),

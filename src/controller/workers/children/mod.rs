@@ -67,10 +67,11 @@ impl Children {
         }
     }
 
-    /// Returns once those in this namespace are known.
-    pub async fn ready_in(&self, namespace: &str) {
-        if let Some(scope) = self.scope(namespace) {
-            scope.ready().await;
+    /// Whether those in this namespace are known, which is waited for at first.
+    pub async fn known_in(&self, namespace: &str) -> bool {
+        match self.scope(namespace) {
+            Some(scope) => scope.known().await,
+            None => true,
         }
     }
 

@@ -3,7 +3,8 @@
 use std::{
     fmt::Debug,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::Arc,
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use futures::{StreamExt as _, pin_mut};
@@ -24,7 +25,11 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tracing::warn;
 
 use super::{
@@ -39,6 +44,9 @@ use crate::{
     resource::trouble::{Troubles, Wanted},
 };
 
+/// How long reconciliations wait for the children to be known, since the first of them did.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The children in one namespace, or in all of them, for as long as it lives.
 pub struct Scope {
     namespace: Option<String>,
@@ -50,6 +58,8 @@ pub struct Scope {
     pods: Option<Arc<Pods>>,
     /// The watches that do not know of every object yet. Stores can be waited for, too, but only by one at a time.
     unknown: watch::Receiver<usize>,
+    /// Until when the first who asks waits for them, and all others.
+    patience: OnceLock<Instant>,
     /// Ended when dropped.
     _watches: JoinSet<()>,
 }
@@ -75,6 +85,7 @@ impl Scope {
             deployments: watches.children(deployment_matters),
             pods: with_pods.then(|| watches.pods()),
             unknown: is_unknown,
+            patience: OnceLock::new(),
             _watches: watches.tasks,
         }
     }
@@ -88,6 +99,13 @@ impl Scope {
     pub(super) async fn ready(&self) {
         // The other end goes with the watches, and they with this.
         let _ = self.unknown.clone().wait_for(|unknown| *unknown == 0).await;
+    }
+
+    /// Whether all children are known. Nobody waits for them for ever, and only the first ones at all: resources where they
+    /// may not be watched must not take the turns of others with their waiting.
+    pub(super) async fn known(&self) -> bool {
+        let until = *self.patience.get_or_init(|| Instant::now() + PATIENCE);
+        timeout_at(until, self.ready()).await.is_ok()
     }
 
     pub(super) fn pods(&self, family: &Family) -> Vec<Arc<Pod>> {
@@ -270,6 +288,32 @@ mod tests {
         });
         change(&mut deployment);
         deployment_matters(&serde_json::from_value(deployment).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn children_that_stay_unknown_are_waited_for_once() {
+        fn shelf<K: Watchable>() -> Arc<Shelf<K>> {
+            Arc::new(Shelf::new(reflector::store().0))
+        }
+        let (unknown, is_unknown) = watch::channel(1);
+        let scope = Scope {
+            namespace: None,
+            accounts: shelf(),
+            roles: shelf(),
+            bindings: shelf(),
+            deployments: shelf(),
+            pods: None,
+            unknown: is_unknown,
+            patience: OnceLock::new(),
+            _watches: JoinSet::new(),
+        };
+        let start = Instant::now();
+        for _ in 0..100 {
+            assert!(!scope.known().await);
+        }
+        assert!(start.elapsed() < 2 * PATIENCE, "{:?}", start.elapsed());
+        unknown.send_replace(0);
+        assert!(scope.known().await);
     }
 
     #[test]

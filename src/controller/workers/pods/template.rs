@@ -88,6 +88,8 @@ fn container(
         args: Some(["worker", "--resource", &family.resource].map(str::to_owned).to_vec()),
         env: Some(vec![
             variable("WASMPROXY_RESOURCE_UID", &family.uid),
+            // In the environment, where a worker of an earlier release does not mind it.
+            variable("WASMPROXY_MANAGED", "true"),
             EnvVar { value_from: Some(field("metadata.namespace")), ..variable("POD_NAMESPACE", "") },
             variable("WASMPROXY_CACHE_DIR", CACHE),
             variable("WASMPROXY_CACHE_SIZE", &cache.to_string()),

@@ -20,6 +20,7 @@ fn a_worker_is_told_its_resource_and_which_of_that_name_it_is() {
     assert_eq!(container["args"], json!(["worker", "--resource", "factory-floor"]));
     let env = json!([
         {"name": "WASMPROXY_RESOURCE_UID", "value": "11f0"},
+        {"name": "WASMPROXY_MANAGED", "value": "true"},
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         {"name": "WASMPROXY_CACHE_DIR", "value": "/var/cache/wasmproxy"},
         {"name": "WASMPROXY_CACHE_SIZE", "value": "1073741824"},

@@ -1,5 +1,9 @@
 //! Processes that are killed, and nodes without power.
 
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use wasmproxy::api::{Phase, RECONCILE_ANNOTATION};
+
 use super::{PODS, artifacts, floor, ready};
 
 #[tokio::test]
@@ -59,4 +63,30 @@ async fn a_worker_is_started_only_once_the_one_before_has_ended() {
         floor.until("line", |status| status.observed_generation == Some(2) && ready(status).unwrap().0 == "True").await;
     assert_eq!(status.transfers.unwrap().chunks, 3);
     assert_eq!(floor.kubelet().most_at_once(PODS), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_a_killed_worker_has_half_done_is_done_by_the_next() {
+    let mut floor = floor().await;
+    let mut listener = floor.listen("line").await;
+    let _controller = floor.controller();
+    floor.apply("line", artifacts(&["wasm/add:1"])).await;
+    let before = floor.until_ready("line").await;
+    assert_eq!((listener.chunks().await, before.last_handled_reconcile_at), (3, None));
+
+    // It begins, and the broker acknowledges nothing.
+    let killed = floor.kubelet().running(PODS).await;
+    floor.broker.server().signal("STOP");
+    let request = json!({"metadata": {"annotations": {RECONCILE_ANNOTATION: "now"}}});
+    floor.resources().patch("line", &PatchParams::default(), &Patch::Merge(request)).await.unwrap();
+    floor.until("line", |status| status.artifacts[0].phase == Phase::Streaming).await;
+    killed.signal("KILL");
+    killed.ended().await;
+    assert_eq!(floor.get("line").await.status.unwrap().last_handled_reconcile_at, None);
+    floor.broker.server().signal("CONT");
+
+    floor.kubelet().running_after(PODS, &[killed]).await;
+    let status = floor.until("line", |status| status.last_handled_reconcile_at.as_deref() == Some("now")).await;
+    assert_eq!(status.transfers.unwrap().chunks, 3 + 3, "only what was acknowledged counts");
+    assert!(listener.chunks().await >= 3);
 }

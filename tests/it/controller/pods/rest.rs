@@ -1,10 +1,14 @@
 //! At rest nothing is written.
 
-use kube::ResourceExt as _;
-use serde_json::json;
+use kube::{
+    ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
 use wasmproxy::api::WasmProxy;
 
-use super::yard::Yard;
+use super::yard::{IMAGE, Yard};
+use crate::{controller::program::program, lab::ControlPlane, standalone::Process};
 
 #[tokio::test]
 async fn a_controller_that_starts_again_has_nothing_to_write() {
@@ -37,6 +41,32 @@ async fn a_controller_that_starts_again_has_nothing_to_write() {
     // Those that are there come before one that is new.
     yard.apply_ready("other", json!({})).await;
     assert_eq!(state(&yard).await, before);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_refused_is_not_asked_after_since_it_reads_its_secrets_itself() {
+    let yard = Yard::start().await;
+    let mut program = program(&["--log-level=debug", "--workers=pods", "--worker-image", IMAGE]);
+    program.args(["--namespace", &yard.namespace]).env("KUBECONFIG", ControlPlane::shared().await.kubeconfig());
+    let controller = Process::run(&mut program);
+    let broker = json!({"url": "mqtt://broker.example", "secretRef": {"name": "broker"}});
+    yard.apply_ready("line", json!({"broker": broker})).await;
+    let refused = json!({
+        "type": "BrokerConnected", "status": "False", "reason": "BrokerUnauthorized", "message": "no",
+        "observedGeneration": 1, "lastTransitionTime": "2026-11-01T10:00:00Z",
+    });
+    let status = json!({
+        "apiVersion": "wasmproxy.io/v1alpha1", "kind": "WasmProxy", "status": {"conditions": [refused]},
+    });
+    let parameters = PatchParams::apply("wasmproxy-worker").force();
+    yard.api::<WasmProxy>().patch_status("line", &parameters, &Patch::Apply(status)).await.unwrap();
+
+    let is_said = |line: &Value| line["reason"] == "BrokerUnauthorized";
+    let is_done = |line: &Value| line["message"] == "reconciled";
+    let after = |lines: &[Value]| lines.iter().skip_while(|line| !is_said(line)).find(|line| is_done(line)).cloned();
+    let lines = controller.lines_until(|lines| after(lines).is_some()).await;
+    let action = after(&lines).unwrap()["action"].to_string();
+    assert!(action.contains("300s"), "{action}");
 }
 
 /// The versions of everything that the controller writes.
