@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod cluster;
 mod controller;
 mod crd;
 mod fetch;

@@ -143,7 +143,7 @@ impl Fault {
             Self::Unauthorized(reason) => (
                 FailureKind::Unauthorized,
                 format!(
-                    "the broker at {broker} refused the user name or the password ({reason}): correct them, or say them"
+                    "the broker at {broker} refused the user name or the password ({reason}): correct them, or set them"
                 ),
             ),
             Self::Forbidden(reason) => (

@@ -26,6 +26,20 @@ pub struct Told {
     pub config: WorkerConfig,
 }
 
+impl Told {
+    /// What is new about `now`, for the log.
+    pub fn news(&self, now: &Self) -> &'static str {
+        let but_asked = WorkerConfig { requested: self.config.requested.clone(), ..now.config.clone() };
+        if now.spec != self.spec {
+            "worker gets a new configuration"
+        } else if but_asked == self.config {
+            "everything is looked at anew and streamed again, as requested"
+        } else {
+            "worker gets new credentials"
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, PartialEq)]
 pub struct Order {

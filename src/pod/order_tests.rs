@@ -80,6 +80,24 @@ fn another_password_is_told_at_once() {
 }
 
 #[test]
+fn what_is_new_is_said_by_what_has_changed() {
+    let before = before();
+    let Work::Do(mut rotated) =
+        ordered(&guarded("broker.example", "broker"), &json!({"broker": login("hunter3")}), None).work
+    else {
+        panic!("it waits")
+    };
+    assert_eq!(before.news(&rotated), "worker gets new credentials");
+    rotated.config.requested = Some("now".to_owned());
+    assert_eq!(before.news(&rotated), "worker gets new credentials");
+    let mut asked = before.clone();
+    asked.config.requested = Some("now".to_owned());
+    assert_eq!(before.news(&asked), "everything is looked at anew and streamed again, as requested");
+    asked.spec.suspend = true;
+    assert_eq!(before.news(&asked), "worker gets a new configuration");
+}
+
+#[test]
 fn a_secret_that_is_missing_is_named_and_waited_for() {
     for (secrets, status, reason, beginning) in [
         (json!({}), ConditionStatus::Unknown, Reason::Starting, "Secret broker is not mounted at /"),

@@ -96,8 +96,7 @@ impl Shift {
     pub fn tell(&mut self, now: Box<Told>) {
         let Post::Works(worker, told) = &mut self.post else { return };
         if now.config != told.config {
-            let same_spec = now.spec == told.spec;
-            info!(generation = now.config.generation, credentials_only = same_spec, "worker gets a new configuration");
+            info!(generation = now.config.generation, "{}", told.news(&now));
             worker.reconfigure(now.config.clone());
         }
         *told = now;

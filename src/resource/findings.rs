@@ -3,7 +3,7 @@
 use crate::{
     api::conditions::{ConditionStatus, ConditionType, Finding, Reason},
     mqtt::{ConnectFailure, ConnectionState, FailureKind},
-    worker::{ArtifactProgress, Failure, FailureReason, Phase, Progress, RegistryState, Source},
+    worker::{ArtifactProgress, Failure, FailureReason, Progress, RegistryState, Source},
 };
 
 /// What cannot mend itself is said before what may.
@@ -86,7 +86,8 @@ fn artifacts_published(progress: &Progress) -> Finding {
     let about = ConditionType::ArtifactsPublished;
     let failed = worst(declared(progress).filter_map(failure));
     let published = declared(progress).all(|artifact| artifact.completed.is_some());
-    let unheard = |artifact: &ArtifactProgress| artifact.phase == Phase::Published && artifact.no_subscribers;
+    // Also while it is streamed again, until a chunk finds somebody: the condition is not to flap with each pass.
+    let unheard = |artifact: &ArtifactProgress| artifact.no_subscribers;
     if let Some((failure, alone)) = failed {
         let more = if alone { "" } else { "; it is not the only one, see status.artifacts" };
         no(about, failure_reason(failure.reason), &format!("{}{more}", failure.message))
@@ -99,7 +100,7 @@ fn artifacts_published(progress: &Progress) -> Finding {
             "artifacts wait for the connection to the broker"
         };
         unknown(about, Reason::Progressing, message)
-    } else if published && declared(progress).any(unheard) {
+    } else if declared(progress).any(unheard) {
         let message = "the broker has acknowledged every artifact, but says that nobody is subscribed: \
                        check the channel and the devices";
         yes(about, Reason::NoSubscribers, message)

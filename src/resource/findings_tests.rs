@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::{mqtt::Version, resource::fixtures::artifact};
+use crate::{mqtt::Version, resource::fixtures::artifact, worker::Phase};
 
 const GENERATION: i64 = 3;
 
@@ -171,6 +171,9 @@ fn a_tag_that_moves_leaves_it_true_and_a_new_generation_does_not() {
 
 #[test]
 fn a_broker_that_knows_of_no_subscriber_says_so() {
-    let unheard = ArtifactProgress { no_subscribers: true, ..artifact(Phase::Published) };
-    assert_eq!(published(&progress([unheard])), (ConditionStatus::True, Reason::NoSubscribers));
+    for phase in [Phase::Published, Phase::Streaming] {
+        let unheard = ArtifactProgress { no_subscribers: true, ..artifact(phase) };
+        let progress = Progress { settled: Some(GENERATION), ..progress([unheard]) };
+        assert_eq!(published(&progress), (ConditionStatus::True, Reason::NoSubscribers), "{phase:?}");
+    }
 }

@@ -154,7 +154,6 @@ impl Tracker {
             artifact.total = head.layout.total();
             artifact.published = 0;
             artifact.started = Some(SystemTime::now());
-            artifact.no_subscribers = false;
         });
         self.update(Progress::forget_old_requests);
     }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use wasmproxy::controller::rights;
+
 use crate::lab::repository;
 
 /// Every `room::…::test` that a document names in backticks.
@@ -23,4 +25,10 @@ fn every_test_that_proves_a_promise_is_there() {
     let tests = named_tests(&fs::read_to_string(repository().join("docs/reliability.md")).unwrap());
     let missing: Vec<_> = tests.iter().filter(|test| !exists(test)).collect();
     assert!(tests.len() > 50 && missing.is_empty(), "{} tests, missing: {missing:#?}", tests.len());
+}
+
+#[test]
+fn the_rights_in_the_documents_are_those_that_the_code_declares() {
+    let document = fs::read_to_string(repository().join("docs/operations.md")).unwrap();
+    assert!(document.contains(&rights::document()), "copy src/controller/rights.md into docs/operations.md");
 }

@@ -5,7 +5,7 @@ use std::{env, ffi::OsString, fs, path::Path, time::Duration};
 use clap::{ArgAction, Args};
 use data_encoding::BASE32_NOPAD;
 
-use super::dns_label;
+use crate::cli::cluster;
 use crate::controller::{InvalidTerms, LeaderElection, Terms};
 
 /// Where a Pod finds the namespace it is in.
@@ -22,7 +22,7 @@ pub(super) struct ElectionArgs {
     )]
     leader_election: bool,
     /// Namespace of the Lease [default: this Pod's, or `default`]
-    #[arg(long, env = "WASMPROXY_LEADER_ELECTION_NAMESPACE", value_name = "NAMESPACE", value_parser = dns_label)]
+    #[arg(long, env = "WASMPROXY_LEADER_ELECTION_NAMESPACE", value_name = "NAMESPACE", value_parser = cluster::namespace)]
     leader_election_namespace: Option<String>,
     /// Name of the Lease: controllers of different namespaces need different ones
     #[arg(long, env = "WASMPROXY_LEADER_ELECTION_NAME", value_name = "NAME", default_value = "wasmproxy")]
@@ -70,7 +70,7 @@ impl ElectionArgs {
 
 /// The namespace of this Pod, if this is one.
 fn own_namespace(said: Option<OsString>, file: &Path) -> String {
-    let usable = |text: String| dns_label(text.trim()).ok().filter(|name| !name.is_empty());
+    let usable = |text: String| cluster::namespace(text.trim()).ok().filter(|name| !name.is_empty());
     let said = said.and_then(|said| said.into_string().ok()).and_then(usable);
     said.or_else(|| fs::read_to_string(file).ok().and_then(usable)).unwrap_or_else(|| "default".to_owned())
 }

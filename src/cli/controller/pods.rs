@@ -27,7 +27,7 @@ pub(super) struct PodArgs {
     #[arg(long, env = "WASMPROXY_WORKER_IMAGE")]
     worker_image: Option<String>,
     /// Workers whose Pods are replaced at a time, when this controller is not the one that made them
-    #[arg(long, env = "WASMPROXY_WORKER_ROLLOUT", default_value_t = PodOptions::ROLLOUT)]
+    #[arg(long, env = "WASMPROXY_WORKER_ROLLOUT", default_value_t = PodOptions::ROLLOUT, value_parser = at_least_one)]
     worker_rollout: NonZeroUsize,
 }
 
@@ -44,6 +44,10 @@ pub(super) enum NoImage {
         "--worker-image: Pod {pod} cannot be read to find this controller's image: {source}; say it, or allow to get pods"
     )]
     Unreadable { pod: String, source: ApiError },
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "say a whole number, 1 at least")
 }
 
 impl PodArgs {
@@ -97,6 +101,12 @@ mod tests {
 
     fn image(containers: serde_json::Value) -> Option<String> {
         image_of(&serde_json::from_value(json!({"metadata": {}, "spec": {"containers": containers}})).unwrap())
+    }
+
+    #[test]
+    fn a_rollout_is_of_one_worker_at_least() {
+        assert_eq!(at_least_one("3").map(NonZeroUsize::get), Ok(3));
+        assert_eq!(at_least_one("0"), Err("say a whole number, 1 at least"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
 use clap::{Args, builder::FalseyValueParser};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{CACHE_SIZE, LogArgs};
+use super::{CACHE_SIZE, LogArgs, cluster};
 use crate::api::quantity::parse_bytes;
 
 /// What `wasmproxy worker --help` says at its end.
@@ -55,7 +55,7 @@ is gone or suspended, or has lost its channel to an older one; a second signal e
 Without a resource
 ------------------
 Environment (an empty value means unset; older names for the same are in brackets):
-PROXY_REGISTRY_URL       where modules are found: host[:port], or http://host:port
+  PROXY_REGISTRY_URL       where modules are found: host[:port], or http://host:port
   PROXY_CHANNEL_ID         the devices' channel
   PROXY_TENANT_ID          its tenant: topics are m/{tenant}/c/{channel}/...
   PROXY_DOMAIN_ID          its domain: topics are m/{domain}/c/{channel}/messages/...
@@ -95,10 +95,10 @@ ends it at once.";
 #[command(next_help_heading = "With a resource")]
 pub(super) struct WorkerArgs {
     /// The `WasmProxy` that says what to do [default: none, the environment does]
-    #[arg(long, value_name = "NAME", env = "WASMPROXY_RESOURCE")]
+    #[arg(long, value_name = "NAME", env = "WASMPROXY_RESOURCE", value_parser = cluster::resource)]
     resource: Option<String>,
     /// Its namespace [default: the Pod's, or that of kubectl]
-    #[arg(long, short, env = "POD_NAMESPACE")]
+    #[arg(long, short, env = "POD_NAMESPACE", value_parser = cluster::namespace)]
     namespace: Option<String>,
     /// Its UID: another object of that name is left alone [default: any]
     #[arg(long, env = "WASMPROXY_RESOURCE_UID")]
@@ -154,4 +154,15 @@ pub(super) fn run(args: &WorkerArgs, logs: &LogArgs) -> ExitCode {
 /// allocator keeps an arena of its own, and the peak grew by some megabytes, in no order, without a gain in speed.
 fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_variables_in_one_column() {
+        assert!(DETAILS.contains("\n  PROXY_REGISTRY_URL "));
+        assert!(DETAILS.lines().all(|line| !line.starts_with("PROXY_")));
+    }
 }

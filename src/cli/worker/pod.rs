@@ -7,13 +7,17 @@ use std::{
     time::Duration,
 };
 
-use kube::{Client, Config, config::InferConfigError};
+use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{WorkerArgs, runtime};
 use crate::{
-    cli::{LogArgs, signals::Signals},
+    cli::{
+        LogArgs,
+        cluster::{self, NoCluster},
+        signals::Signals,
+    },
     pod::{self, BrokenDown, Health, Options},
     registry::{Cache, CacheError},
     resource::api_server::{WATCH_SECONDS, with_timeouts},
@@ -26,8 +30,8 @@ use crate::{
 /// Why the worker did not start, or did not end as it should.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("no cluster is configured: set KUBECONFIG, or run in a Pod ({0})")]
-    NoCluster(#[from] InferConfigError),
+    #[error(transparent)]
+    NoCluster(#[from] NoCluster),
     #[error("the configuration of the cluster cannot be used: {0}")]
     Client(#[from] kube::Error),
     #[error("--cache-dir: {0}")]
@@ -66,7 +70,7 @@ fn start(resource: &str, args: &WorkerArgs, logs: &LogArgs) -> Result<ExitCode, 
 
 async fn serve(resource: &str, args: &WorkerArgs, cache: Option<Cache>) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()?;
-    let config = with_timeouts(Config::infer().await?);
+    let config = with_timeouts(cluster::config().await?);
     let options = Options {
         namespace: args.namespace().unwrap_or(&config.default_namespace).to_owned(),
         name: resource.to_owned(),

@@ -33,7 +33,7 @@ pub(super) fn state(resource: &WasmProxy) -> WorkerState {
     }
     let (name, account) = (resource.name_any(), account(resource).unwrap_or_default());
     let message = format!(
-        "no External worker reports yet: run `wasmproxy worker --resource {name}` in a Pod of this namespace, \
+        "no External worker reports: run `wasmproxy worker --resource {name}` in a Pod of this namespace, \
          as service account {account}"
     );
     let problem = Problem { reason: Reason::WorkerUnavailable, message };

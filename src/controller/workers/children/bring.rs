@@ -151,14 +151,14 @@ impl Children {
         if settled || holds(&desired, &*found) {
             return Ok(found);
         }
-        info!(resource = %family.object(), kind = kind::<K>(), "a child is not as it should be, and is made so");
+        info!(resource = %family, kind = kind::<K>(), "a child is not as it should be, and is put right");
         let mut patch = desired.clone();
         patch.meta_mut().uid.clone_from(&found.meta().uid);
         let applied = self.apply(&patch, &PatchParams::apply(Author::Controller.manager()).force(), family).await?;
         if !holds(&desired, &*applied)
             && let Some(shelf) = self.shelf::<K>(family)
         {
-            warn!(resource = %family.object(), kind = kind::<K>(), "the API server keeps a child other than it was applied");
+            warn!(resource = %family, kind = kind::<K>(), "the API server keeps a child other than it was applied");
             shelf.settle(&applied, wanted);
         }
         Ok(applied)
@@ -200,7 +200,7 @@ impl Children {
     }
 
     async fn make<K: Child>(&self, desired: K, family: &Family) -> Result<Arc<K>, ChildError> {
-        debug!(resource = %family.object(), kind = kind::<K>(), "a child is made");
+        debug!(resource = %family, kind = kind::<K>(), "a child is made");
         let manager = Author::Controller.manager();
         if K::IS_CREATED_BY_PATCH {
             return self.apply(&desired, &PatchParams::apply(manager), family).await;
@@ -233,7 +233,7 @@ impl Children {
 
     /// With all that belongs to it first, and only if it is still the same object.
     async fn delete<K: Child>(&self, child: &K, family: &Family) -> Result<(), ChildError> {
-        info!(resource = %family.object(), kind = kind::<K>(), "a child is deleted");
+        debug!(resource = %family, kind = kind::<K>(), "a child is deleted");
         let same = Preconditions { uid: child.meta().uid.clone(), resource_version: None };
         let parameters = DeleteParams::foreground().preconditions(same);
         let name = family.child();

@@ -1,6 +1,9 @@
 //! What the children of one resource have in common.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _, runtime::reflector::ObjectRef};
@@ -76,6 +79,13 @@ impl Family {
             controller: Some(true),
             block_owner_deletion: Some(true),
         }
+    }
+}
+
+/// The resource, as people and all other lines of the log call it.
+impl Display for Family {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.resource)
     }
 }
 

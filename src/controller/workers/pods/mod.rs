@@ -141,7 +141,7 @@ impl Pods {
         let turn = lock(&self.rollout).ask(&family.uid, family.object(), is_busy(resource), Instant::now());
         match turn {
             Turn::Now => {
-                info!(resource = %family.object(), "the worker's Pod is replaced, as the controller has changed");
+                info!(resource = %family, "the worker's Pod is replaced, as the controller has changed");
             }
             Turn::Gathering(until) => self.gather(until),
             Turn::Later => wake_next(&self.rollout, &self.children),
