@@ -133,7 +133,11 @@ async fn say(resource: &WasmProxy, part: &WasmProxyStatus, context: &Context) ->
         return Ok(());
     }
     let api = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
-    let written = apply(&api, &resource.name_any(), Author::Controller, part).await?;
+    let written =
+        apply(&api, &resource.name_any(), Author::Controller, part).await.map_err(|error| match error.code() {
+            Some(404) => Error::GoingAway,
+            _ => Error::Api(error),
+        })?;
     log(resource, &written);
     context.keep(written);
     Ok(())

@@ -85,6 +85,11 @@ impl Children {
         self.scope(&family.namespace).map(|scope| scope.pods(family)).unwrap_or_default()
     }
 
+    /// The Deployments of all resources, as the watches have them.
+    pub fn deployments(&self) -> impl Iterator<Item = Arc<Deployment>> {
+        self.scopes.iter().flat_map(|scope| scope.deployments.all())
+    }
+
     /// Lets `account`, in the resource's namespace, read the resource and write its status, and nothing else.
     ///
     /// # Errors

@@ -46,6 +46,11 @@ impl<K: Resource<DynamicType = ()> + Clone> Shelf<K> {
         }
     }
 
+    /// All that the watch has seen.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.stored.state()
+    }
+
     /// Keeps what a write has given back.
     pub fn keep(&self, object: K) -> Arc<K> {
         let object = Arc::new(object);

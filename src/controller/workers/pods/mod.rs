@@ -30,6 +30,7 @@ use std::{
 };
 
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt as _;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
@@ -151,11 +152,9 @@ impl Pods {
 
     /// Keeps the books on who is being rolled.
     fn account(&self, uid: &str, deployment: &Deployment) {
-        let is_down = deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
-        let is_operators = change::roller(deployment) == Some(Roller::Operator);
-        if is_down || !is_operators || availability::is_available(deployment) {
+        if is_down(deployment) || !is_operators(deployment) || availability::is_available(deployment) {
             self.forget(uid);
-        } else if !availability::has_come_up(deployment) {
+        } else if is_being_rolled(deployment) {
             // Known again after a restart, too, so that a broken image does not get another ten workers then.
             lock(&self.rollout).occupy(uid);
         }
@@ -181,9 +180,35 @@ impl Pods {
         let (rollout, children) = (self.rollout.clone(), self.children.clone());
         let gathering = tokio::spawn(async move {
             sleep_until(until).await;
+            // Those that an earlier controller began with have slots already, whether they were reconciled by now or not.
+            children.deployments().for_each(|deployment| keep_slot(&rollout, &deployment));
             wake_next(&rollout, &children);
         });
         *self.gathering.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(gathering));
+    }
+}
+
+fn is_down(deployment: &Deployment) -> bool {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
+}
+
+fn is_operators(deployment: &Deployment) -> bool {
+    change::roller(deployment) == Some(Roller::Operator)
+}
+
+/// Whether its Pod was replaced in a rollout, and has not come up since.
+fn is_being_rolled(deployment: &Deployment) -> bool {
+    !is_down(deployment)
+        && is_operators(deployment)
+        && !availability::is_available(deployment)
+        && !availability::has_come_up(deployment)
+}
+
+/// Gives a worker that is being rolled the slot that it holds.
+fn keep_slot(rollout: &Mutex<Rollout>, deployment: &Deployment) {
+    let owner = deployment.owner_references().iter().find(|owner| owner.controller == Some(true));
+    if let Some(owner) = owner.filter(|_| is_being_rolled(deployment)) {
+        lock(rollout).occupy(&owner.uid);
     }
 }
 
@@ -201,4 +226,44 @@ fn lock(rollout: &Mutex<Rollout>) -> MutexGuard<'_, Rollout> {
 fn is_busy(resource: &WasmProxy) -> bool {
     let artifacts = resource.status.iter().flat_map(|status| &status.artifacts);
     artifacts.into_iter().any(|artifact| matches!(artifact.phase, Phase::Pending | Phase::Resolving | Phase::Streaming))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::ObjectRef;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Whether another worker has to wait for the only slot.
+    async fn holds_the_slot(change: impl FnOnce(&mut Value)) -> bool {
+        let mut deployment = json!({
+            "metadata": {
+                "name": "line-wasmproxy", "namespace": "edge", "generation": 2,
+                "annotations": {"wasmproxy.io/rolled-by": "operator"},
+                "ownerReferences": [{
+                    "apiVersion": "wasmproxy.io/v1alpha1", "kind": "WasmProxy", "name": "line", "uid": "1", "controller": true,
+                }],
+            },
+            "spec": {"replicas": 1, "selector": {}, "template": {}},
+            "status": {"observedGeneration": 2},
+        });
+        change(&mut deployment);
+        let rollout = Mutex::new(Rollout::new(NonZeroUsize::MIN));
+        let other = || ObjectRef::new("other").within("edge");
+        lock(&rollout).ask("2", other(), false, Instant::now());
+        keep_slot(&rollout, &serde_json::from_value(deployment).unwrap());
+        tokio::time::advance(std::time::Duration::from_secs(60)).await;
+        lock(&rollout).ask("2", other(), false, Instant::now()) != Turn::Now
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_an_earlier_controller_has_begun_to_roll_keeps_its_slot() {
+        assert!(holds_the_slot(|_| {}).await);
+        let available = json!({"observedGeneration": 2, "availableReplicas": 1, "updatedReplicas": 1});
+        assert!(!holds_the_slot(|deployment| deployment["status"] = available).await);
+        assert!(!holds_the_slot(|deployment| deployment["spec"]["replicas"] = json!(0)).await);
+        assert!(!holds_the_slot(|deployment| deployment["metadata"]["annotations"] = json!({})).await);
+        assert!(!holds_the_slot(|deployment| deployment["metadata"]["ownerReferences"] = json!([])).await);
+    }
 }
