@@ -56,6 +56,9 @@ async fn main() {
     fleet.until_ready(1).await;
     row("first start, nothing is there", begun.elapsed(), &program, &mut audit);
 
+    let begun = Instant::now();
+    program.until_it_rests().await;
+    row("until the last event is told", begun.elapsed() - program::REST, &program, &mut audit);
     sleep(rest).await;
     row("at rest", rest, &program, &mut audit);
 
@@ -63,6 +66,7 @@ async fn main() {
     fleet.change().await;
     fleet.until_ready(2).await;
     row("every spec changes", begun.elapsed(), &program, &mut audit);
+    program.until_it_rests().await;
     drop(program);
 
     let begun = Instant::now();
