@@ -32,7 +32,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with somebody's rights, and returns when it says that it is ready.
+    /// Starts it with somebody's rights, and returns when it says that it is ready, and leads.
     pub async fn start(kubeconfig: &Path, image: &str) -> Self {
         let log = kubeconfig.with_extension("log");
         let said = fs::File::create(&log).unwrap();
@@ -41,7 +41,8 @@ impl Program {
         command.args(["--leader-election-namespace", HOME]);
         command.env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).stderr(said);
         let program = Self { child: command.spawn().unwrap() };
-        until(|| fs::read_to_string(&log).unwrap().contains("controller is ready")).await;
+        let has_begun = |said: &str| said.contains("controller is ready") && said.contains("this replica leads");
+        until(|| has_begun(&fs::read_to_string(&log).unwrap())).await;
         program
     }
 
