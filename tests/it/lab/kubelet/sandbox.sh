@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Gives a process what it has in a container: a root filesystem with its mounts, and a hostname. It is run in mount and UTS
 # namespaces of its own, and becomes that process.
 # arguments: ROOT PROGRAM HOSTNAME rw|ro, then SOURCE PATH rw|ro for each mount, then -- and what to run
