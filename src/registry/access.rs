@@ -11,7 +11,7 @@ use super::{
     error::RegistryError,
     memory::Memory,
     options::RegistryOptions,
-    reference::Reference,
+    reference::{Reference, endpoint},
     transport::Transport,
 };
 use crate::tls::TlsOptions;
@@ -39,6 +39,19 @@ impl Access {
             memory: Memory::default(),
             options: Arc::new(RegistryOptions { cache: None, max_module_size: 0, ..options }),
         })
+    }
+
+    /// Whether others in the place of these could have spared us this refusal. A registry that is shown no credentials would
+    /// be shown none later either, and neither is a store that it sends us on to.
+    pub(super) fn could_help(&self, reference: &Reference, error: &RegistryError) -> bool {
+        match error {
+            RegistryError::Unauthorized { .. } => self.authenticator.knows(reference.host()),
+            RegistryError::Forbidden { host, .. } => {
+                host == endpoint(reference.host()) && self.authenticator.knows(reference.host())
+            }
+            RegistryError::Handshake { .. } => self.options.tls.ca.is_some() || self.options.tls.identity.is_some(),
+            _ => false,
+        }
     }
 }
 
@@ -99,5 +112,42 @@ impl Registry {
     /// A transfer that was refused goes on.
     pub(super) fn goes_on(&self) {
         self.inner.refusal.send_if_modified(|refusal| refusal.take().is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::install_provider;
+
+    fn could_help(credentials: Credentials, error: &RegistryError) -> bool {
+        install_provider();
+        let options = RegistryOptions {
+            host: "registry.example".to_owned(),
+            plain_http: false,
+            credentials,
+            tls: TlsOptions::default(),
+            max_module_size: 1,
+            timeout: RegistryOptions::DEFAULT_TIMEOUT,
+            cache: None,
+        };
+        let reference = Reference::parse("wasm/add:1", "registry.example").unwrap();
+        Access::new(options, "registry.example").unwrap().could_help(&reference, error)
+    }
+
+    fn forbidden(host: &str) -> RegistryError {
+        RegistryError::Forbidden { host: host.to_owned(), repository: "wasm/add".to_owned() }
+    }
+
+    #[test]
+    fn only_a_registry_that_is_shown_credentials_is_waited_for_until_there_are_others() {
+        let token = || Credentials::Token("hunter2".to_owned());
+        assert!(could_help(token(), &forbidden("registry.example")));
+        assert!(!could_help(token(), &forbidden("store.example")));
+        assert!(!could_help(Credentials::Anonymous, &forbidden("registry.example")));
+        let host = "auth.example".to_owned();
+        let refused = RegistryError::Unauthorized { host, repository: "wasm/add".to_owned(), anonymous: false };
+        assert!(could_help(token(), &refused));
+        assert!(!could_help(Credentials::Anonymous, &refused));
     }
 }

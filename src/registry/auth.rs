@@ -73,6 +73,11 @@ impl Authenticator {
         Self { logins, kept: Mutex::default() }
     }
 
+    /// Whether this host is shown any credentials.
+    pub(super) fn knows(&self, host: &str) -> bool {
+        !matches!(self.logins.of(host), Ok(Login::Anonymous))
+    }
+
     /// What to send at first: what the last challenge led to, or a token that was configured.
     pub(super) fn first(&self, reference: &Reference) -> Result<Option<Shown>, RegistryError> {
         let login = self.logins.of(reference.host())?;

@@ -129,7 +129,7 @@ impl BlobReader {
         if std::mem::take(&mut self.since_failure) > Floor::least(self.registry.timeout()) {
             self.retry = Retry::new();
         }
-        if self.was_granted && error.is_refusal() {
+        if self.was_granted && self.access.could_help(&self.blob.reference, &error) {
             self.was_refused = true;
             return self.registry.until_renewed(&self.access, &self.blob.reference, error).await;
         }
