@@ -13,10 +13,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use kube::Client;
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -27,6 +24,7 @@ use self::{
 use super::{
     CACHE_SIZE, LogArgs,
     cluster::{self, NoCluster},
+    signals::Signals,
 };
 use crate::{
     api::quantity::parse_bytes,
@@ -168,14 +166,11 @@ async fn serve(args: &ControllerArgs, workers: Workers, mut options: Options) ->
 
 /// Cancelled by the first SIGTERM or SIGINT.
 fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => info!("SIGINT: stopping"),
-        }
+        info!("{}: stopping", signals.next().await.name);
         stopping.cancel();
     });
     Ok(stop)

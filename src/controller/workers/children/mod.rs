@@ -43,6 +43,7 @@ use crate::controller::{wakes::Wakes, watch::Watched};
 
 pub use error::ChildError;
 pub use family::{Family, RESOURCE_LABEL};
+pub use ownership::controller_of;
 pub use watch::Scope;
 
 use grant::{account, binding, role};

@@ -1,5 +1,6 @@
 //! Whose an object is.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt as _};
 
 use super::family::Family;
@@ -16,11 +17,15 @@ pub(super) enum Ownership {
     Foreign,
 }
 
+/// The one owner that is its controller.
+pub fn controller_of(object: &impl Resource) -> Option<&OwnerReference> {
+    object.owner_references().iter().find(|owner| owner.controller == Some(true))
+}
+
 /// Whose `object` is, by the one owner that is its controller.
 pub(super) fn ownership(object: &impl Resource, family: &Family) -> Ownership {
     let group = WasmProxy::group(&());
-    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
-    let owner = owner.filter(|owner| {
+    let owner = controller_of(object).filter(|owner| {
         owner.kind == WasmProxy::kind(&()) && owner.api_version.split('/').next() == Some(group.as_ref())
     });
     match owner {
@@ -32,7 +37,7 @@ pub(super) fn ownership(object: &impl Resource, family: &Family) -> Ownership {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::{api::core::v1::ServiceAccount, apimachinery::pkg::apis::meta::v1::OwnerReference};
+    use k8s_openapi::api::core::v1::ServiceAccount;
     use serde_json::json;
 
     use super::*;

@@ -10,6 +10,8 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 
+use crate::resource::status::version;
+
 /// The children of one kind.
 pub struct Shelf<K: Resource<DynamicType = ()> + Clone + 'static> {
     stored: Store<K>,
@@ -36,7 +38,9 @@ impl<K: Resource<DynamicType = ()> + Clone> Shelf<K> {
         let stored = self.stored.get(object)?;
         let mut recent = self.recent();
         match recent.written.get(object) {
-            Some(written) if version(&**written) > version(&*stored) && written.meta().uid == stored.meta().uid => {
+            Some(written)
+                if version(written.meta()) > version(stored.meta()) && written.meta().uid == stored.meta().uid =>
+            {
                 Some(written.clone())
             }
             _ => {
@@ -80,11 +84,6 @@ impl<K: Resource<DynamicType = ()> + Clone> Shelf<K> {
     fn recent(&self) -> MutexGuard<'_, Recent<K>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Resource versions of one object are decimal numbers that grow.
-fn version(object: &impl Resource) -> Option<u64> {
-    object.meta().resource_version.as_ref()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use tracing::warn;
 use super::{
     changes::{Changes, Relevance},
     family::{Family, SELECTOR},
+    ownership::controller_of,
     pods::{Pods, whose},
     shelf::Shelf,
 };
@@ -232,7 +233,7 @@ async fn follow<K: Watchable>(
 
 /// The resource whose child it is.
 fn owner(child: &impl Resource) -> Option<ObjectRef<Watched>> {
-    let owner = child.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    let owner = controller_of(child)?;
     let object = ObjectRef::new(&owner.name).within(child.meta().namespace.as_ref()?);
     (owner.kind == WasmProxy::kind(&())).then_some(object)
 }

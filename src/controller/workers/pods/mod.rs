@@ -30,14 +30,13 @@ use std::{
 };
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt as _;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 pub(super) use trouble::matters as pod_matters;
 
-use super::children::{Children, Family};
+use super::children::{Children, Family, controller_of};
 use crate::{
     api::{Phase, WasmProxy},
     controller::{error::Error, summary::WorkerState, watch::Departure},
@@ -206,8 +205,7 @@ fn is_being_rolled(deployment: &Deployment) -> bool {
 
 /// Gives a worker that is being rolled the slot that it holds.
 fn keep_slot(rollout: &Mutex<Rollout>, deployment: &Deployment) {
-    let owner = deployment.owner_references().iter().find(|owner| owner.controller == Some(true));
-    if let Some(owner) = owner.filter(|_| is_being_rolled(deployment)) {
+    if let Some(owner) = controller_of(deployment).filter(|_| is_being_rolled(deployment)) {
         lock(rollout).occupy(&owner.uid);
     }
 }
