@@ -45,6 +45,8 @@ struct Faults {
     cut: u64,
     /// Through those below this nothing passes.
     stalled: u64,
+    /// To the server nothing passes, and what it says does.
+    deaf: bool,
     refusing: bool,
     delay: Duration,
     /// Bytes a second, each way of each connection.
@@ -153,9 +155,14 @@ impl FaultProxy {
         self.shared.faults.send_modify(|faults| faults.stalled = u64::MAX);
     }
 
+    /// From now on the server hears nothing more, on no connection, and what it has to say still arrives.
+    pub fn deafen(&self) {
+        self.shared.faults.send_modify(|faults| faults.deaf = true);
+    }
+
     /// What was stalled goes on, and nothing was lost.
     pub fn resume(&self) {
-        self.shared.faults.send_modify(|faults| faults.stalled = 0);
+        self.shared.faults.send_modify(|faults| (faults.stalled, faults.deaf) = (0, false));
     }
 
     /// Every piece that is read, of at most 16 KiB, waits so long until it is passed on; the next one is read after that.

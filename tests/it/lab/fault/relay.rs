@@ -79,7 +79,8 @@ impl Connection {
 
     /// Writes, but not while it is stalled.
     async fn write(&self, direction: Direction, mut piece: &[u8], to: &mut WriteHalf<'_>) -> io::Result<()> {
-        let is_stalled = |faults: &Faults| self.number < faults.stalled;
+        let is_deaf = |faults: &Faults| faults.deaf && direction == Direction::ToServer;
+        let is_stalled = |faults: &Faults| self.number < faults.stalled || is_deaf(faults);
         while !piece.is_empty() {
             self.until(|faults| !is_stalled(faults)).await;
             let written = tokio::select! {

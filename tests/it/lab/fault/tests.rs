@@ -165,6 +165,24 @@ async fn nothing_passes_while_it_is_stalled_and_nothing_is_lost() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_deaf_is_heard_all_the_same() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = FaultProxy::to(&listener.local_addr().unwrap().to_string()).await;
+    let mut client = connect(&proxy).await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    proxy.deafen();
+    client.write_all(b"lost?").await.unwrap();
+    assert!(hears_nothing(&mut server).await);
+    server.write_all(b"hello").await.unwrap();
+    let mut heard = [0; 5];
+    client.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"hello");
+    proxy.resume();
+    server.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"lost?", "it was only late");
+}
+
 #[tokio::test]
 async fn what_is_stalled_can_be_cut() {
     let proxy = echo().await;
