@@ -13,7 +13,7 @@
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-# missing PROGRAM=NAME...: the names whose program is not there
+# missing PROGRAM[=NAME]...: the names whose program is not there
 missing() {
   local pair
   for pair; do command -v "${pair%%=*}" > /dev/null || echo "${pair#*=}"; done | sort -u
@@ -38,9 +38,9 @@ with_go() { # WHAT: says that it is being built, where there is a Go to build it
   echo "Building $1"
 }
 
-build_kubernetes() {
+build_kubernetes() { # PROGRAM...
   local names
-  mapfile -t names < <(missing kube-apiserver=kube-apiserver kube-controller-manager=kube-controller-manager kubectl=kubectl)
+  mapfile -t names < <(missing "$@")
   ((${#names[@]})) || return 0
   with_go "${names[*]} $kubernetes_version from their Go module (minutes, this once)"
   local set="-X k8s.io/component-base/version" minor=${kubernetes_version#*.}
@@ -62,6 +62,25 @@ build_oras() {
   GOBIN=$oras/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "oras.land/oras/cmd/oras@$oras_version"
 }
 
+build_coredns() {
+  ! command -v coredns > /dev/null || return 0
+  with_go "coredns $coredns_version from its Go module"
+  GOBIN=$coredns/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "github.com/coredns/coredns@$coredns_version"
+}
+
+build_helm() {
+  ! command -v helm > /dev/null || return 0
+  with_go "helm $helm_version from its Go module (minutes, this once)"
+  GOBIN=$helm/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath \
+    -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$helm_version" "helm.sh/helm/v4/cmd/helm@$helm_version"
+}
+
+build_kind() {
+  ! command -v kind > /dev/null || return 0
+  with_go "kind $kind_version from its Go module"
+  GOBIN=$kind/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "sigs.k8s.io/kind@$kind_version"
+}
+
 build_mochi() {
   ! command -v mochi > /dev/null || return 0
   with_go "mochi-mqtt $mochi_version from its Go module"
@@ -69,12 +88,6 @@ build_mochi() {
   GOBIN=$mochi/new CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/mochi-mqtt/server/v2/cmd/docker@$mochi_version"
   mkdir -p "$mochi/bin"
   mv "$mochi/new/docker" "$mochi/bin/mochi" && rmdir "$mochi/new"
-}
-
-build_helm() {
-  ! command -v helm > /dev/null || return 0
-  with_go "helm $helm_version from its Go module (minutes, this once)"
-  GOBIN=$helm/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "helm.sh/helm/v4/cmd/helm@$helm_version"
 }
 
 # Not what else is called so on this machine: another version writes another README.
@@ -133,7 +146,7 @@ for purpose; do
     test | demo)
       packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
         mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils skopeo=skopeo
-      build_kubernetes
+      build_kubernetes kube-apiserver kube-controller-manager kubectl
       build_oras
       if [[ $purpose == test ]]; then
         packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1
@@ -143,6 +156,15 @@ for purpose; do
       else
         get_esbuild
       fi
+      ;;
+    e2e)
+      packages curl=curl openssl=openssl pgrep=procps ip=iproute2 nft=nftables iptables=iptables unshare=util-linux etcd=etcd-server \
+        containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins \
+        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils python3=python3
+      build_kubernetes kube-apiserver kube-controller-manager kubectl kubelet kube-proxy kube-scheduler pause
+      build_coredns
+      build_helm
+      build_oras
       ;;
     fuzz)
       packages cc=build-essential g++=build-essential
