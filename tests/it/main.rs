@@ -8,6 +8,7 @@
 mod admission;
 mod brokers;
 mod controller;
+mod credentials_policy;
 mod device;
 mod documents;
 mod examples;
