@@ -22,5 +22,6 @@ mod protocol;
 mod registry;
 mod soak;
 mod standalone;
+mod upgrades;
 mod waiting;
 mod worker;

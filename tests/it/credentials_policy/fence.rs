@@ -1,6 +1,6 @@
 //! A namespace in which the policy is in force.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -13,7 +13,7 @@ use wasmproxy::api::WasmProxy;
 
 use crate::{
     admission::{least, merge},
-    lab::{ControlPlane, chart, template, tool},
+    lab::{Administrator, ControlPlane, chart, template},
     waiting::soon,
 };
 
@@ -48,10 +48,9 @@ impl Fence {
     /// Brings the policy into force, in this namespace alone.
     pub async fn close(&self) {
         let manifest = policy(&self.namespace, &[&format!("namespaces={{{}}}", self.namespace)]).await;
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("policy.yaml");
-        std::fs::write(&file, manifest).unwrap();
-        self.kubectl(&["apply", "--server-side", "--filename", file.to_str().unwrap()]).await;
+        let administrator = Administrator::of(ControlPlane::shared().await);
+        let file = administrator.file("policy.yaml", &manifest);
+        administrator.kubectl(&["apply", "--server-side", "--filename", file.to_str().unwrap()]).await;
 
         // Known for sure when one of each kind is refused that is made for it.
         let canary = json!({"metadata": {"name": "canary"}, "spec": names("canary")});
@@ -62,14 +61,6 @@ impl Fence {
         self.apply(canary).await.unwrap();
         self.until_secret_refused("canary").await;
         self.wasmproxies().delete("canary", &Default::default()).await.unwrap();
-    }
-
-    /// Runs kubectl as an administrator, and returns what it says.
-    pub async fn kubectl(&self, arguments: &[&str]) -> String {
-        let kubeconfig = ControlPlane::shared().await.kubeconfig();
-        let mut whole = vec!["--kubeconfig", kubeconfig.to_str().unwrap()];
-        whole.extend(arguments);
-        tool("kubectl", Path::new("."), &whole).await
     }
 
     pub fn secrets(&self) -> Api<Secret> {

@@ -4,7 +4,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::fence::{Fence, labelled, names, said};
-use crate::lab::ControlPlane;
+use crate::lab::{Administrator, ControlPlane};
 
 fn line(spec: Value) -> Value {
     json!({"metadata": {"name": "line"}, "spec": spec})
@@ -21,7 +21,7 @@ async fn a_secret_without_the_label_cannot_be_named_and_the_command_that_is_give
     assert!(fence.apply(line(names("broker"))).await.is_err(), "kept although it is refused");
 
     let arguments: Vec<_> = command.split(' ').skip(1).collect();
-    fence.kubectl(&arguments).await;
+    Administrator::of(ControlPlane::shared().await).kubectl(&arguments).await;
     fence.until_accepted(line(names("broker"))).await;
     fence.apply(line(names("broker"))).await.unwrap();
 }
