@@ -13,6 +13,7 @@ mod device;
 mod documents;
 mod examples;
 mod flood;
+mod gitops;
 mod lab;
 mod modules;
 mod mqtt;

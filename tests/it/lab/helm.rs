@@ -39,6 +39,22 @@ impl Administrator {
         path
     }
 
+    /// Makes a folder in the folder, and returns its path.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
+    /// Runs a command as a document has it, in the repository.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub async fn shell(&self, command: &str) {
+        let script = format!("export KUBECONFIG={}; cd {}; {command}", self.kubeconfig, repository().display());
+        tool("bash", self.dir.path(), &["-euo", "pipefail", "-c", &script]).await;
+    }
+
     /// Runs `kubectl` to its end, and returns what it says.
     ///
     /// # Panics
