@@ -12,23 +12,11 @@ use crate::{
 
 /// What everything is installed as.
 const NAMESPACE: &str = "wasmproxy-system";
+const DEFINITION: &str = "crd/wasmproxies.wasmproxy.io";
 
-/// A chart as it was published.
-struct Release {
-    chart: PathBuf,
-    /// Files that it was installed with, besides none.
-    values: Vec<PathBuf>,
-}
-
-fn releases() -> Vec<Release> {
-    let folders = fs::read_dir(repository().join("tests/releases")).unwrap().map(|entry| entry.unwrap().path());
-    let release = |folder: PathBuf| {
-        let values = fs::read_dir(folder.join("values")).unwrap().map(|entry| entry.unwrap().path());
-        Release { chart: folder.join("chart"), values: values.collect() }
-    };
-    let releases: Vec<_> = folders.filter(|path| path.join("chart").exists()).map(release).collect();
-    assert!(!releases.is_empty());
-    releases
+/// What is in a folder of the repository.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 /// A cluster that has never seen us.
@@ -54,10 +42,15 @@ impl Cluster {
         self.administrator.helm(&whole).await;
     }
 
+    /// Whether it knows the resource.
+    async fn is_defined(&self) -> bool {
+        !self.administrator.kubectl(&["get", "--ignore-not-found", DEFINITION]).await.is_empty()
+    }
+
     /// Makes a resource, whose UID this returns.
     async fn resource(&self) -> String {
         let resource = self.administrator.file("resource.json", &least().to_string());
-        self.administrator.kubectl(&["wait", "--for=condition=Established", "crd/wasmproxies.wasmproxy.io"]).await;
+        self.administrator.kubectl(&["wait", "--for=condition=Established", DEFINITION]).await;
         self.administrator.kubectl(&["create", "--namespace", "edge", "--filename", resource.to_str().unwrap()]).await;
         self.uid().await
     }
@@ -68,29 +61,38 @@ impl Cluster {
     }
 }
 
-async fn upgrade(cluster: &Cluster, old: &Path, values: &[&str]) {
-    let [old, new] = [old, &chart()].map(|chart| chart.to_str().unwrap().to_owned());
+/// Installs a release of the chart, makes it today's in each of the ways that there are, and takes it away.
+async fn upgrade(cluster: &Cluster, release: &Path, values: &[&str]) {
+    let [old, new] = [release.join("chart"), chart()].map(|chart| chart.to_str().unwrap().to_owned());
     cluster.helm("install", &[&[old.as_str()], values].concat()).await;
+    if !cluster.is_defined().await {
+        let definition = release.join("crd.yaml");
+        cluster.administrator.kubectl(&["create", "--filename", definition.to_str().unwrap()]).await;
+    }
     let resource = cluster.resource().await;
     cluster.helm("upgrade", &[&[new.as_str()], values].concat()).await;
     cluster.helm("rollback", &["1"]).await;
-    // New values are not there in what is kept, nor are the new chart's defaults.
+    // What is kept are the values of then, its defaults among them: those that are new are not there at all.
     cluster.helm("upgrade", &[&new, "--reuse-values"]).await;
     cluster.helm("rollback", &["1"]).await;
     cluster.helm("upgrade", &[&new, "--reset-then-reuse-values"]).await;
     assert_eq!(cluster.uid().await, resource, "it was deleted on the way");
-    cluster.administrator.kubectl(&["delete", "wasmproxies", "--namespace", "edge", "--all"]).await;
     cluster.helm("uninstall", &[]).await;
+    cluster.administrator.kubectl(&["delete", "--ignore-not-found", DEFINITION]).await;
 }
 
 #[tokio::test]
 async fn every_release_is_upgraded_and_rolled_back_with_its_defaults_and_with_its_values() {
     let cluster = Cluster::start().await;
-    for release in releases() {
-        assert!(release.values.len() > 2);
-        upgrade(&cluster, &release.chart, &[]).await;
-        for values in &release.values {
-            upgrade(&cluster, &release.chart, &["--values", values.to_str().unwrap()]).await;
+    let releases = entries(&repository().join("tests/releases"));
+    let releases: Vec<_> = releases.iter().filter(|release| release.join("chart").exists()).collect();
+    assert!(!releases.is_empty());
+    for release in releases {
+        upgrade(&cluster, release, &[]).await;
+        let values = entries(&release.join("values"));
+        assert!(!values.is_empty());
+        for file in values {
+            upgrade(&cluster, release, &["--values", file.to_str().unwrap()]).await;
         }
     }
 }

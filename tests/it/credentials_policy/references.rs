@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::fence::{policy, until};
-use crate::lab::{ControlPlane, chart, template};
+use crate::lab::{Administrator, ControlPlane, chart, template};
 
 /// The fields that hold the name of another object and nothing else, below `path`.
 fn references(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
@@ -68,8 +68,14 @@ async fn every_field_that_names_a_secret_is_known_to_both_policies() {
 /// A field that the definition does not have is one of the things that it finds.
 #[tokio::test]
 async fn the_api_server_finds_no_mistake_in_an_expression() {
-    let client = ControlPlane::shared().await.client().await;
-    let api: Api<ValidatingAdmissionPolicy> = Api::all(client);
+    let plane = ControlPlane::shared().await;
+    let administrator = Administrator::of(plane);
+    until("the definition's fields to be published", async || {
+        let published = administrator.kubectl(&["get", "--raw", "/openapi/v3"]).await;
+        published.contains("wasmproxy.io/v1alpha1").then_some(())
+    })
+    .await;
+    let api: Api<ValidatingAdmissionPolicy> = Api::all(plane.client().await);
     for policy in policies("checked", &[]).await {
         // Without a binding it is in force nowhere.
         let name = policy.metadata.name.clone().unwrap();
