@@ -33,7 +33,7 @@ fn releases() -> Vec<PathBuf> {
 }
 
 /// Every object of a file of several.
-fn objects(yaml: &str) -> Vec<Value> {
+pub fn objects(yaml: &str) -> Vec<Value> {
     let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
     objects
 }
@@ -79,7 +79,7 @@ async fn the_api_server_takes_every_example_of_a_resource() {
 }
 
 /// The blocks of a document that are fenced with this after the backticks.
-fn blocks(document: &str, info: &str) -> Vec<String> {
+pub fn blocks(document: &str, info: &str) -> Vec<String> {
     let text = fs::read_to_string(repository().join("docs").join(document)).unwrap();
     let fence = format!("```{info}\n");
     let blocks = text.split(&fence).skip(1);
