@@ -185,7 +185,7 @@ for purpose; do
       ;;
     node)
       packages setpriv=util-linux curl=curl openssl=openssl pgrep=procps ip=iproute2 nft=nftables iptables=iptables \
-        etcd=etcd-server containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins python3=python3-minimal \
+        etcd=etcd-server containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins python3=python3 \
         mosquitto=mosquitto docker-registry=docker-registry
       build_kubernetes kube-apiserver kube-controller-manager kubectl kubelet kube-proxy kube-scheduler pause
       build_coredns
