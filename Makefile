@@ -1,6 +1,6 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo image test e2e kind-e2e soak fuzz bench-controller lint generate release-fixtures setup
+.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench-controller lint generate release-fixtures setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,6 +11,9 @@ demo: ## Show the whole way of a module on this machine (MODULE=file: yours, KEE
 image: ## Write the container image to target/image/wasmproxy.tar (ARCH=arm64: for another architecture)
 	tests/lab/setup.sh image
 	tests/lab/image.sh
+
+image-test: image ## Hold the image against what is promised of it: its files, its user, its size
+	cargo test --locked --test image
 
 test: ## Run every test, against real servers (TEST=name: those only)
 	tests/lab/setup.sh test
