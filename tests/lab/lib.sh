@@ -11,6 +11,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/wasmproxy
 kubernetes_version=$(sed -n 's,^\tk8s.io/kubernetes \(v[0-9.]*\)$,\1,p' "$lab/kubernetes/go.mod")
 kstatus_version=$(sed -n 's,^\tsigs.k8s.io/cli-utils \(v[0-9.]*\)$,\1,p' "$lab/kstatus/go.mod")
 oras_version=v1.3.6
+coredns_version=v1.15.0
+helm_version=v4.3.1
+kind_version=v0.33.0
 mochi_version=v2.7.9
 cargo_deny_version=0.20.2
 cargo_fuzz_version=0.13.2
@@ -18,6 +21,9 @@ esbuild_version=0.28.2
 kubernetes=$cache/kubernetes-$kubernetes_version
 kstatus=$cache/kstatus-$kstatus_version
 oras=$cache/oras-$oras_version
+coredns=$cache/coredns-$coredns_version
+helm=$cache/helm-$helm_version
+kind=$cache/kind-$kind_version
 mochi=$cache/mochi-$mochi_version
 cargo_deny=$cache/cargo-deny-$cargo_deny_version
 cargo_fuzz=$cache/cargo-fuzz-$cargo_fuzz_version
@@ -25,7 +31,7 @@ cargo_fuzz=$cache/cargo-fuzz-$cargo_fuzz_version
 esbuild=$cache/esbuild-$esbuild_version
 
 # Debian keeps servers in /usr/sbin, which is on root's PATH only.
-PATH=${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS:}$kubernetes/bin:$kstatus/bin:$oras/bin:$mochi/bin:$cargo_deny/bin:$cargo_fuzz/bin:$PATH:/usr/sbin
+PATH=${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS:}$kubernetes/bin:$kstatus/bin:$oras/bin:$coredns/bin:$helm/bin:$kind/bin:$mochi/bin:$cargo_deny/bin:$cargo_fuzz/bin:$PATH:/usr/sbin
 
 die() {
   echo "$*" >&2

@@ -12,7 +12,7 @@
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-# missing PROGRAM=NAME...: the names whose program is not there
+# missing PROGRAM[=NAME]...: the names whose program is not there
 missing() {
   local pair
   for pair; do command -v "${pair%%=*}" > /dev/null || echo "${pair#*=}"; done | sort -u
@@ -37,9 +37,9 @@ with_go() { # WHAT: says that it is being built, where there is a Go to build it
   echo "Building $1"
 }
 
-build_kubernetes() {
+build_kubernetes() { # PROGRAM...
   local names
-  mapfile -t names < <(missing kube-apiserver=kube-apiserver kube-controller-manager=kube-controller-manager kubectl=kubectl)
+  mapfile -t names < <(missing "$@")
   ((${#names[@]})) || return 0
   with_go "${names[*]} $kubernetes_version from their Go module (minutes, this once)"
   local set="-X k8s.io/component-base/version" minor=${kubernetes_version#*.}
@@ -59,6 +59,25 @@ build_oras() {
   ! command -v oras > /dev/null || return 0
   with_go "oras $oras_version from its Go module"
   GOBIN=$oras/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "oras.land/oras/cmd/oras@$oras_version"
+}
+
+build_coredns() {
+  ! command -v coredns > /dev/null || return 0
+  with_go "coredns $coredns_version from its Go module"
+  GOBIN=$coredns/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "github.com/coredns/coredns@$coredns_version"
+}
+
+build_helm() {
+  ! command -v helm > /dev/null || return 0
+  with_go "helm $helm_version from its Go module (minutes, this once)"
+  GOBIN=$helm/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath \
+    -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$helm_version" "helm.sh/helm/v4/cmd/helm@$helm_version"
+}
+
+build_kind() {
+  ! command -v kind > /dev/null || return 0
+  with_go "kind $kind_version from its Go module"
+  GOBIN=$kind/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "sigs.k8s.io/kind@$kind_version"
 }
 
 build_mochi() {
@@ -112,7 +131,7 @@ for purpose; do
     test | demo)
       packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
         mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils skopeo=skopeo
-      build_kubernetes
+      build_kubernetes kube-apiserver kube-controller-manager kubectl
       build_oras
       if [[ $purpose == test ]]; then
         packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1
@@ -121,6 +140,15 @@ for purpose; do
       else
         get_esbuild
       fi
+      ;;
+    e2e)
+      packages curl=curl openssl=openssl pgrep=procps ip=iproute2 nft=nftables iptables=iptables unshare=util-linux etcd=etcd-server \
+        containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins \
+        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils python3=python3
+      build_kubernetes kube-apiserver kube-controller-manager kubectl kubelet kube-proxy kube-scheduler pause
+      build_coredns
+      build_helm
+      build_oras
       ;;
     fuzz)
       packages cc=build-essential g++=build-essential
