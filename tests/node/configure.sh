@@ -82,6 +82,8 @@ failSwapOn: false
 imageGCHighThresholdPercent: 100
 makeIPTablesUtilChains: false
 resolvConf: ""
+# How soon a Secret that changes is in the Pods that have it mounted. A minute unless said.
+syncFrequency: 5s
 volumePluginDir: $state/kubelet/plugins
 EOF
 }
