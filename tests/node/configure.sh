@@ -46,7 +46,7 @@ state = "/run/containerd"
   address = "$state/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   restrict_oom_score_adj = true # a root without CAP_SYS_RESOURCE lowers none
-  sandbox_image = "localhost/pause:1"
+  sandbox_image = "registry.k8s.io/pause:3.10"
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "$snapshotter"
 [plugins."io.containerd.grpc.v1.cri".cni]
