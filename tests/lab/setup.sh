@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
-# usage: setup.sh test|demo|fuzz|lint...
+# usage: setup.sh test|demo|fuzz|lint|chart...
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
 #   test  the same without that module, brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
-#         Go module; kstatus, by which others judge an object's status, from its Go module; and the Lua that Argo CD's is
-#         compatible with
+#         Go module; kstatus, by which others judge an object's status, from its Go module; helm from its Go module; and
+#         the Lua that Argo CD's is compatible with
 #   fuzz  the fuzzer
 #   lint  the checkers
+#   chart what the chart is generated and installed with, from their Go modules: part of lint
 
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -89,6 +90,20 @@ build_mochi() {
   mv "$mochi/new/docker" "$mochi/bin/mochi" && rmdir "$mochi/new"
 }
 
+# Not what else is called so on this machine: another version writes another README.
+build_helm_docs() {
+  [[ ! -x $helm_docs/bin/helm-docs ]] || return 0
+  with_go "helm-docs $helm_docs_version from its Go module"
+  GOBIN=$helm_docs/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/norwoodj/helm-docs/cmd/helm-docs@$helm_docs_version"
+}
+
+build_values_schema() {
+  [[ ! -x $values_schema/bin/values-schema ]] || return 0
+  with_go "helm-values-schema-json $values_schema_version from its Go module"
+  (cd "$lab/values-schema" && CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+    -o "$values_schema/bin/values-schema" github.com/losisin/helm-values-schema-json/v2)
+}
+
 # A module of 14 MB for the demo. As npm publishes it, or else from the Go module that it is made of.
 get_esbuild() {
   [[ ! ${MODULE-} && ! -e $esbuild/esbuild.wasm ]] || return 0
@@ -137,6 +152,7 @@ for purpose; do
         packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1
         build_kstatus
         build_mochi
+        build_helm
       else
         get_esbuild
       fi
@@ -157,6 +173,14 @@ for purpose; do
     lint)
       packages cc=build-essential shellcheck=shellcheck
       build_cargo_deny
+      build_helm
+      build_helm_docs
+      build_values_schema
+      ;;
+    chart)
+      build_helm
+      build_helm_docs
+      build_values_schema
       ;;
     *) usage ;;
   esac
