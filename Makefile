@@ -1,12 +1,16 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz bench-controller lint generate release-fixtures setup
+.PHONY: help demo image test soak fuzz bench-controller lint generate release-fixtures setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Show the whole way of a module on this machine (MODULE=file: yours, KEEP=1: keep it up)
 	@tests/lab/demo.sh
+
+image: ## Write the container image to target/image/wasmproxy.tar (ARCH=arm64: for another architecture)
+	tests/lab/setup.sh image
+	tests/lab/image.sh
 
 test: ## Run every test, against real servers (TEST=name: those only)
 	tests/lab/setup.sh test

@@ -4,6 +4,7 @@
 # usage: node.sh up                 makes an end of the one before and starts anew; prints the KUBECONFIG
 #        node.sh load IMAGE.tar...  gives the node images besides those of images.sh: it can pull none
 #        node.sh enter COMMAND...   runs it where the node's programs run
+#        node.sh state              prints its folder, where admin.conf is the KUBECONFIG, and logs are in log
 #        node.sh down               ends it
 #   KNODE_NET=A.B      its /16, 10.199 unless said: A.B.0.1 is this machine, .0.2 the node, .1.0/24 its Pods, .2.0/24 its
 #                      Services. What the node is called comes from it, so that there may be several on one machine
@@ -81,11 +82,13 @@ load() {
 enter() { nsenter -t "$(first)" -a "$@"; }
 
 down() {
-  # Its child is process 1 of the node: the kernel ends the rest with that, and takes away the interface.
+  # Its child is process 1 of the node: the kernel ends the rest with that.
   ! running || kill -KILL "$(< "$state/pid")"
   local cgroup
   for _ in {1..200}; do
     while read -r cgroup; do find "$cgroup" -depth -type d -exec rmdir {} + 2> /dev/null || true; done < <(cgroups)
+    # The kernel does that too, but may wait for connections that nobody will ever close.
+    ip link delete "$name" 2> /dev/null || true
     [[ $(cgroups) || $(interface) ]] || { rm -rf "$state" && return; }
     sleep 0.05
   done
@@ -93,6 +96,7 @@ down() {
 }
 
 case ${1-} in
+  state) echo "$state" ;;
   up | down | load | enter) able && "$@" ;;
   *) usage ;;
 esac
