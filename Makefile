@@ -1,6 +1,6 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench-controller lint generate release-fixtures setup
+.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench-controller bench-image lint generate release-fixtures setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ fuzz: ## Give whatever is parsed any bytes at all (TARGET=name: one of them, MIN
 bench-controller: ## Measure one controller with RESOURCES=5000 (REST=60: how long at rest, in seconds)
 	tests/lab/setup.sh test
 	cargo bench --locked --bench controller
+
+bench-image: image ## Measure how soon the image's program answers (as root; RUNS=50)
+	tests/lab/bench-image.sh
 
 lint: ## Check format, lints, dependencies, scripts and generated files
 	tests/lab/setup.sh lint
