@@ -155,12 +155,13 @@ async fn serve(args: &ControllerArgs, workers: Workers, mut options: Options) ->
     let config = with_timeouts(cluster::config().await?);
     info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "starting");
     let client = Client::try_from(config)?;
+    let health = Health::default();
+    // Before the API server is asked for anything: one that is away is no reason to start this container anew.
+    let _probes = probes(args, health.clone()).await?;
     if workers == Workers::Pods {
         let Some(pods) = stop.run_until_cancelled(args.pods.options(&client)).await else { return Ok(()) };
         options.workers = WorkerMode::Pods(pods?);
     }
-    let health = Health::default();
-    let _probes = probes(args, health.clone()).await?;
     Ok(controller::run(client, options, health, stop).await?)
 }
 

@@ -24,7 +24,7 @@
 
 {{- define "wasmproxy.serviceAccountName" -}}
 {{- $account := .Values.serviceAccount | default dict -}}
-{{- default (ternary (include "wasmproxy.fullname" .) "default" (not (not $account.create))) $account.name -}}
+{{- $account.name | default (ternary (include "wasmproxy.fullname" .) "default" ($account.create | default false)) -}}
 {{- end -}}
 
 {{/* The image: its digest says more than its tag. */}}
@@ -35,6 +35,15 @@
 {{- else -}}
 {{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Where workers run. */}}
+{{- define "wasmproxy.mode" -}}
+{{- (.Values.workers).mode | default "pods" -}}
+{{- end -}}
+
+{{- define "wasmproxy.servicePort" -}}
+{{- (.Values.service).port | default 9191 -}}
 {{- end -}}
 
 {{/* What selects Pods of a component; it can never change. (list ROOT "component") */}}

@@ -1,6 +1,6 @@
 {{/* What the controller must be allowed to do in each namespace whose resources it serves. */}}
 {{- define "wasmproxy.rightsToResources" -}}
-{{- $pods := ne .Values.workers.mode "in-process" -}}
+{{- $pods := eq (include "wasmproxy.mode" .) "pods" -}}
 - apiGroups: [wasmproxy.io]
   resources: [wasmproxies]
   verbs: [get, list, watch]
@@ -45,7 +45,7 @@
   resources: [leases]
   verbs: [get, list, watch, create, update]
 {{- end }}
-{{- if ne .Values.workers.mode "in-process" }}
+{{- if eq (include "wasmproxy.mode" .) "pods" }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get]
