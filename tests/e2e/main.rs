@@ -10,3 +10,7 @@
 
 mod examples;
 mod harness;
+mod losses;
+mod midway;
+mod secrets;
+mod sidecars;

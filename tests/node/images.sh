@@ -26,7 +26,7 @@ pack localhost/coredns:1 "$(program coredns)=/coredns"
 mapfile -t names < <(sed -n 's/^ *-\{0,1\} *image: *\([^ #]*\).*/\1/p' "$examples"/*.yaml | sort -u)
 for image in "${names[@]}"; do
   case $image in
-    */wasmproxy:*) ;;
+    */wasmproxy:* | registry.k8s.io/pause:*) ;;
     */eclipse-mosquitto:*) pack "$image" "$(program mosquitto)=/usr/sbin/mosquitto" \
       "$(program mosquitto_passwd)=/usr/bin/mosquitto_passwd" ;;
     */registry:*) pack "$image" "$(program docker-registry)=/bin/registry" ;;

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Forward,
+    Forward, Watch,
     shell::{apply, attempt, kubectl, run},
 };
 
@@ -71,6 +71,11 @@ impl Namespace {
     /// Where it is not there.
     pub fn get(&self, object: &str) -> Value {
         serde_json::from_str(&self.kubectl(&["get", object, "-o", "json"])).unwrap()
+    }
+
+    /// An object from now on.
+    pub fn watch(&self, object: &str) -> Watch {
+        Watch::new(&self.name, object)
     }
 
     /// A way in from outside, to this port of `service/NAME` or whatever else `kubectl port-forward` takes.
