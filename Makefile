@@ -51,6 +51,7 @@ generate: ## Write what is generated: crds/, the chart's schema and README, and 
 release-fixtures: ## Write down what this version admits and says of itself: tests/releases/VERSION
 	tests/lab/setup.sh test
 	cargo test --locked --test it controller::record -- --ignored
+	tests/lab/record-chart.sh
 
 setup: ## Get what is missing on this machine for all of the above
 	tests/lab/setup.sh test demo lint

@@ -5,9 +5,12 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{
-    Cluster, Namespace, Playground,
-    shell::{apply, read},
+use crate::{
+    harness::{
+        Cluster, Namespace, Playground,
+        shell::{apply, read},
+    },
+    modules::module,
 };
 
 /// Bytes of a chunk.
@@ -27,7 +30,7 @@ impl Midway {
     /// With the quickstart's resource, whose worker is ready; no device has asked yet.
     pub fn new(cluster: &Cluster, name: &str) -> Self {
         let playground = Playground::new(cluster, name);
-        let module = module();
+        let module = module(CHUNK * CHUNKS);
         playground.push(REFERENCE, &module);
         let slowly = format!("spec:\n  chunkSize: {CHUNK}\n  pace: 4k\n");
         let namespace = playground.namespace();
@@ -116,15 +119,4 @@ fn artifact(resource: &Value) -> &Value {
 
 fn published(resource: &Value) -> Option<u64> {
     artifact(resource)["chunks"]["published"].as_u64()
-}
-
-/// Bytes that begin as a module does, and differ from place to place.
-fn module() -> Vec<u8> {
-    let mut bytes = b"\0asm\x01\0\0\0".to_vec();
-    let mut state = 1_u32;
-    while bytes.len() < CHUNK * CHUNKS {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes
 }

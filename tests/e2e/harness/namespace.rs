@@ -19,12 +19,15 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn beginning(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        kubectl(&["create", "namespace", &name]);
-        kubectl(&["label", "namespace", &name, "pod-security.kubernetes.io/enforce=restricted"]);
-        Self { name }
+        Self::called(&format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub(super) fn called(name: &str) -> Self {
+        kubectl(&["create", "namespace", name]);
+        kubectl(&["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"]);
+        Self { name: name.to_owned() }
     }
 
     /// What it is called.

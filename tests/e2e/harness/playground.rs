@@ -12,7 +12,7 @@ use super::{
 /// What the examples call the namespace, and the resource and its channel.
 const EXAMPLE: &str = "quickstart";
 /// Everybody's.
-const PASSWORD: &str = "change-me";
+pub const PASSWORD: &str = "change-me";
 
 /// A namespace with a broker, `mqtt://broker`, and a registry, `registry:5000`, that holds `wasm/demo:1`.
 pub struct Playground {
@@ -22,7 +22,11 @@ pub struct Playground {
 impl Playground {
     /// Starts them in a namespace whose name begins so, and waits until the module is pushed.
     pub fn new(cluster: &Cluster, name: &str) -> Self {
-        let namespace = cluster.namespace(name);
+        Self::within(cluster.namespace(name))
+    }
+
+    /// The same in this namespace.
+    pub fn within(namespace: Namespace) -> Self {
         namespace.apply_example("playground.yaml", EXAMPLE);
         namespace.kubectl(&["rollout", "status", "deployment/broker", "--timeout=2m"]);
         namespace.wait("condition=complete", "job/push");
