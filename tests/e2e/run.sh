@@ -136,6 +136,7 @@ else
 fi
 
 [[ ${IMAGE-} ]] || step image tests/lab/image.sh
+[[ -s $archive ]] || die "There is no image in $archive: \`make image\` writes it"
 tests compile --no-run
 if [[ $own ]]; then
   traces > "$dir/before"
