@@ -80,6 +80,8 @@ pub(super) struct Channel {
     pulls: Pulls,
     receipts: Receipts,
     limiter: Limiter,
+    /// For the passes under way.
+    pace: watch::Sender<Option<u64>>,
     tasks: JoinSet<Ended>,
     /// The passes among the tasks.
     passes: HashMap<task::Id, Active>,
@@ -141,6 +143,7 @@ impl Channel {
             tracker,
         };
         let mut channel = Self {
+            pace: watch::Sender::new(config.pace),
             config,
             link,
             messages,
@@ -179,6 +182,7 @@ impl Channel {
         let WorkerConfig { broker, registry, .. } = &config;
         self.link.registry.renew(registry.credentials.clone(), registry.tls.clone())?;
         self.link.mqtt.renew(broker.credentials.clone(), broker.tls.clone())?;
+        self.pace.send_replace(config.pace);
         self.config = config;
         self.declare();
         self.begin();
@@ -336,7 +340,7 @@ impl Channel {
         } else {
             tracing::info!(%reference, %digest, bytes, chunks, "streaming");
         }
-        let pass = Pass { link: self.link.clone(), active: active.clone(), pace: Pace::new(self.config.pace) };
+        let pass = Pass { link: self.link.clone(), active: active.clone(), pace: Pace::new(self.pace.subscribe()) };
         let task = async {
             let began = Instant::now();
             let (sent, parts) = pass.run().await;

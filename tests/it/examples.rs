@@ -17,13 +17,17 @@ use crate::{
     lab::{ControlPlane, repository},
 };
 
-/// The files of a folder of the repository that hold a resource.
-fn resources_in(folder: &Path) -> Vec<PathBuf> {
-    let is_resource = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("kind: WasmProxy");
+/// The files of a folder of the repository that say this somewhere.
+fn files_in(folder: &Path, words: &str) -> Vec<PathBuf> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let paths: Vec<_> = paths.filter(is_resource).collect();
+    let paths: Vec<_> = paths.filter(|path| fs::read_to_string(path).unwrap().contains(words)).collect();
     assert!(!paths.is_empty(), "{}", folder.display());
     paths
+}
+
+/// Those that hold a resource.
+fn resources_in(folder: &Path) -> Vec<PathBuf> {
+    files_in(folder, "kind: WasmProxy")
 }
 
 /// The folder of each release.
@@ -69,11 +73,22 @@ async fn attempt(client: &Client, mut object: Value) -> kube::Result<DynamicObje
 }
 
 #[tokio::test]
-async fn the_api_server_takes_every_example_of_a_resource() {
+async fn the_api_server_takes_every_example() {
     let client = ControlPlane::shared().await.client().await;
-    for path in resources_in(&repository().join("examples")) {
+    for path in files_in(&repository().join("examples"), "apiVersion: ") {
         for object in objects(&fs::read_to_string(path).unwrap()) {
             offer(&client, object).await;
+        }
+    }
+}
+
+/// So that what a newcomer applies is what the documents speak of.
+#[test]
+fn examples_run_the_image_of_this_version() {
+    let name = "ghcr.io/wasmproxy/wasmproxy:";
+    for path in files_in(&repository().join("examples"), name) {
+        for tag in fs::read_to_string(&path).unwrap().split(name).skip(1) {
+            assert_eq!(tag.lines().next(), Some(env!("CARGO_PKG_VERSION")), "{}", path.display());
         }
     }
 }

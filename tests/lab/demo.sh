@@ -131,7 +131,6 @@ patches:
     patch: |
       - {op: replace, path: /spec/broker/url, value: "$broker"}
       - {op: replace, path: /spec/registry/host, value: "$registry"}
-      - {op: add, path: /spec/registry/insecure, value: true}
   - target: {kind: Secret, name: broker}
     patch: |
       - {op: replace, path: /stringData/password, value: "$broker_password"}

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
-# usage: setup.sh test|demo|fuzz|lint|chart...
+# usage: setup.sh test|demo|image|e2e|node|kind|fuzz|lint|chart...
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
 #   test  the same without that module, brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
 #         Go module; kstatus, by which others judge an object's status, from its Go module; helm from its Go module; and
 #         the Lua that Argo CD's is compatible with
+#   image what builds the container image: for the architecture that ARCH names, or this machine's
+#   e2e   what tests on a whole cluster type: helm, kubectl and oras, from their Go modules
+#   node  what a cluster of one node is made of (tests/node), and what its Pods run: Debian's packages, and Go modules
+#   kind  kind, from its Go module: it needs a container engine besides
 #   fuzz  the fuzzer
 #   lint  the checkers
 #   chart what the chart is generated and installed with, from their Go modules: part of lint
@@ -125,6 +129,25 @@ get_esbuild() {
   rm -rf "$new"
 }
 
+# A compiler for the other architecture, where that is asked for.
+cross_compiler() {
+  local here machine
+  here=$(dpkg --print-architecture)
+  case ${ARCH:-$here} in
+    "$here") return 0 ;;
+    amd64) machine=x86_64 && packages x86_64-linux-gnu-gcc={gcc-x86-64-linux-gnu,libc6-dev-amd64-cross} ;;
+    arm64) machine=aarch64 && packages aarch64-linux-gnu-gcc={gcc-aarch64-linux-gnu,libc6-dev-arm64-cross} ;;
+    *) die "There is no wasmproxy for $ARCH: ARCH is amd64 or arm64" ;;
+  esac
+  rustup --quiet target add "$machine-unknown-linux-gnu"
+}
+
+build_actionlint() {
+  ! command -v actionlint > /dev/null || return 0
+  with_go "actionlint $actionlint_version from its Go module"
+  GOBIN=$actionlint/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/rhysd/actionlint/cmd/actionlint@$actionlint_version"
+}
+
 build_cargo_deny() {
   [[ ! -x $cargo_deny/bin/cargo-deny ]] || return 0
   echo "Building cargo-deny $cargo_deny_version (minutes, this once)"
@@ -157,14 +180,25 @@ for purpose; do
         get_esbuild
       fi
       ;;
+    image)
+      packages cc=build-essential buildah=buildah update-ca-certificates=ca-certificates
+      cross_compiler
+      ;;
     e2e)
-      packages curl=curl openssl=openssl pgrep=procps ip=iproute2 nft=nftables iptables=iptables unshare=util-linux etcd=etcd-server \
-        containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins \
-        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils python3=python3
-      build_kubernetes kube-apiserver kube-controller-manager kubectl kubelet kube-proxy kube-scheduler pause
-      build_coredns
+      build_kubernetes kubectl
       build_helm
       build_oras
+      ;;
+    node)
+      packages setpriv=util-linux curl=curl openssl=openssl pgrep=procps ip=iproute2 nft=nftables iptables=iptables \
+        etcd=etcd-server containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins python3=python3 \
+        mosquitto=mosquitto docker-registry=docker-registry
+      build_kubernetes kube-apiserver kube-controller-manager kubectl kubelet kube-proxy kube-scheduler pause
+      build_coredns
+      build_oras
+      ;;
+    kind)
+      build_kind
       ;;
     fuzz)
       packages cc=build-essential g++=build-essential
@@ -172,6 +206,7 @@ for purpose; do
       ;;
     lint)
       packages cc=build-essential shellcheck=shellcheck
+      build_actionlint
       build_cargo_deny
       build_helm
       build_helm_docs

@@ -46,7 +46,7 @@ state = "/run/containerd"
   address = "$state/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   restrict_oom_score_adj = true # a root without CAP_SYS_RESOURCE lowers none
-  sandbox_image = "localhost/pause:1"
+  sandbox_image = "registry.k8s.io/pause:3.10"
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "$snapshotter"
 [plugins."io.containerd.grpc.v1.cri".cni]
@@ -75,13 +75,15 @@ cgroupDriver: cgroupfs
 clusterDNS: [$net.2.10]
 clusterDomain: cluster.local
 containerRuntimeEndpoint: unix://$state/containerd.sock
-evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
+evictionHard: {memory.available: 100Mi, nodefs.available: 100Mi, imagefs.available: 100Mi}
 failCgroupV1: false
 failSwapOn: false
 # An image that was collected could not be had again.
 imageGCHighThresholdPercent: 100
 makeIPTablesUtilChains: false
 resolvConf: ""
+# How soon a Secret that changes is in the Pods that have it mounted. A minute unless said.
+syncFrequency: 5s
 volumePluginDir: $state/kubelet/plugins
 EOF
 }

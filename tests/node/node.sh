@@ -2,8 +2,9 @@
 # A Kubernetes of one node without a container engine: etcd, containerd, the control plane, a kubelet and kube-proxy, in
 # namespaces and cgroups of their own. Whatever ends its first process ends all of it, and nothing of it outlives `down`.
 # usage: node.sh up                 makes an end of the one before and starts anew; prints the KUBECONFIG
-#        node.sh load IMAGE.tar...  gives the node images: it can pull none
+#        node.sh load IMAGE.tar...  gives the node images besides those of images.sh: it can pull none
 #        node.sh enter COMMAND...   runs it where the node's programs run
+#        node.sh state              prints its folder, where admin.conf is the KUBECONFIG, and logs are in log
 #        node.sh down               ends it
 #   KNODE_NET=A.B      its /16, 10.199 unless said: A.B.0.1 is this machine, .0.2 the node, .1.0/24 its Pods, .2.0/24 its
 #                      Services. What the node is called comes from it, so that there may be several on one machine
@@ -45,17 +46,20 @@ up() {
   [[ ! $(ip -4 route show root "$net.0.0/16") ]] || die "$net.0.0/16 is in use on this machine: set KNODE_NET to another"
   mkdir -p "$(dirname "$state")" && mkdir -m 700 "$state"
   (configure)
-  "$here/pack.py" localhost/pause:1 "$state/pause.tar" "$kubernetes/bin/pause=/pause"
+  local images; mapfile -t images < <("$here/images.sh" "$state/images")
   # Its first process is told as file 3 what the network of this machine is.
   setsid "$here/cgroups.sh" "$name" unshare --ipc --mount --net --pid --uts --fork --kill-child --mount-proc \
     --propagation slave "$init" "$net" "$name" "$state" < /dev/null 3< /proc/self/ns/net &> "$state/log/init.log" &
   echo $! > "$state/pid"
   export KUBECONFIG=$state/admin.conf
-  await "containerd" load "$state/pause.tar"
+  await "containerd" ctr -a "$state/containerd.sock" version
+  load "${images[@]}" > "$state/log/images.log" && rm -r "$state/images"
   await "the API server" kubectl get --raw /readyz
   await "the node" kubectl wait --for=condition=Ready "node/$name" --timeout=1s
   await "the default service account" kubectl get serviceaccount default
   await "Services" curl -ksf "https://$net.2.1/readyz"
+  sed "s/10\.199/$net/" "$here/dns.yaml" | kubectl apply -f - > "$state/log/dns.log"
+  await "names of Services" kubectl wait -n kube-system --for=condition=Available deployment/coredns --timeout=1s
   echo "export KUBECONFIG=$KUBECONFIG"
 }
 
@@ -78,11 +82,13 @@ load() {
 enter() { nsenter -t "$(first)" -a "$@"; }
 
 down() {
-  # Its child is process 1 of the node: the kernel ends the rest with that, and takes away the interface.
+  # Its child is process 1 of the node: the kernel ends the rest with that.
   ! running || kill -KILL "$(< "$state/pid")"
   local cgroup
   for _ in {1..200}; do
     while read -r cgroup; do find "$cgroup" -depth -type d -exec rmdir {} + 2> /dev/null || true; done < <(cgroups)
+    # The kernel does that too, but may wait for connections that nobody will ever close.
+    ip link delete "$name" 2> /dev/null || true
     [[ $(cgroups) || $(interface) ]] || { rm -rf "$state" && return; }
     sleep 0.05
   done
@@ -90,6 +96,7 @@ down() {
 }
 
 case ${1-} in
+  state) echo "$state" ;;
   up | down | load | enter) able && "$@" ;;
   *) usage ;;
 esac

@@ -128,6 +128,24 @@ async fn an_artifact_that_is_not_there_is_said_to_be_missing_and_sent_once_it_is
 }
 
 #[tokio::test]
+async fn another_pace_holds_for_the_pass_under_way() {
+    let mut channel = Channel::start().await;
+    channel.registry.push("wasm/add:1", module(CHUNK * 700)).await;
+    channel.declare("wasm/add:1");
+    // A chunk in a quarter of an hour.
+    channel.config.pace = Some(1);
+    let mut listener = channel.listen().await;
+    let worker = channel.worker();
+    let reference = channel.reference("wasm/add:1");
+    until(&worker, &reference, |artifact| artifact.published > 500).await;
+    channel.config.pace = Some(50_000_000);
+    channel.config.generation = 2;
+    worker.reconfigure(channel.config.clone());
+    let (chunks, _) = listener.hear_a_pass().await;
+    assert_eq!(chunks.len(), 700, "each once");
+}
+
+#[tokio::test]
 async fn a_change_leaves_the_pass_under_way_alone() {
     let mut channel = Channel::start().await;
     let pushed = channel.registry.push("wasm/add:1", module(CHUNK * 700)).await;

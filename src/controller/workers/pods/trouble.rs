@@ -66,9 +66,9 @@ fn unschedulable(pod: &Pod) -> Option<Problem> {
 /// What the scheduler says, without how many nodes each of its reasons keeps away: that is another number, and another
 /// order, whenever a node of the cluster comes, goes or fills up.
 fn without_counts(said: &str) -> String {
-    let said = said.split_once(" preemption: ").map_or(said, |(said, _)| said);
     let Some((_, reasons)) = said.split_once(" nodes are available: ") else { return said.to_owned() };
-    let reasons = reasons.trim_end_matches('.').split(", ");
+    // After their full stop it says what did not help.
+    let reasons = reasons.split(". ").next().unwrap_or(reasons).trim_end_matches('.').split(", ");
     let reasons: BTreeSet<_> =
         reasons.map(|reason| reason.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start()).collect();
     reasons.into_iter().collect::<Vec<_>>().join(", ")
@@ -209,6 +209,11 @@ mod tests {
         );
         let expected = "no node takes the worker's Pod: Insufficient memory, node(s) had untolerated taint {edge: }";
         assert_eq!(message, expected);
+        let newer = said(
+            "0/1 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint {edge: }. no new claims to \
+             deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+        );
+        assert_eq!(newer, expected);
         let other = "0/12 nodes are available: 10 node(s) had untolerated taint {edge: }, 2 Insufficient memory.";
         assert_eq!(said(other), expected);
     }

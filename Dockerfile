@@ -1,0 +1,54 @@
+# The image: one static binary, and the authorities that it trusts.
+#
+#   docker build -t wasmproxy .                        from source, for this architecture
+#   docker buildx build --platform=linux/arm64 .       for another one: compiled by a cross compiler, never emulated
+#   buildah bud --target=packed DIR                    from DIR/wasmproxy, which is built already: pulls nothing
+
+ARG RUST=1.95
+
+# What both ends of this file are made of.
+FROM scratch AS common
+ARG VERSION=dev
+ARG REVISION=unknown
+ARG SOURCE=https://github.com/wasmproxy/wasmproxy
+LABEL org.opencontainers.image.title="wasmproxy" \
+      org.opencontainers.image.description="A Kubernetes operator that brings WebAssembly modules from OCI registries to devices that have nothing but MQTT" \
+      org.opencontainers.image.url="${SOURCE}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.documentation="${SOURCE}#readme" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER 65532:65532
+ENTRYPOINT ["/wasmproxy"]
+
+FROM common AS packed
+COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY wasmproxy /wasmproxy
+
+FROM --platform=$BUILDPLATFORM rust:${RUST}-slim-bookworm AS build
+ARG TARGETARCH
+# Of the same architecture the compiler has no package of its own.
+RUN case "$TARGETARCH-$(dpkg --print-architecture)" in \
+      amd64-amd64 | arm64-arm64) packages="" ;; \
+      amd64-*) packages="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+      arm64-*) packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+      *) echo "There is no wasmproxy for $TARGETARCH" >&2; exit 1 ;; \
+    esac \
+ && apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev $packages \
+ && rm -rf /var/lib/apt/lists/*
+RUN case "$TARGETARCH" in amd64) rustup target add x86_64-unknown-linux-gnu ;; arm64) rustup target add aarch64-unknown-linux-gnu ;; esac
+WORKDIR /wasmproxy
+COPY tests/lab/static.sh /usr/local/bin/
+# First the dependencies, with nothing to depend on them: this layer stays while only our own code changes.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+ && static.sh "$TARGETARCH" && rm -r src
+COPY src src
+# Cargo goes by times: ours have to be later than those of the stand-ins.
+RUN find src -type f -exec touch {} + && mv "$(static.sh "$TARGETARCH")" /usr/local/bin/wasmproxy
+
+FROM common
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /usr/local/bin/wasmproxy /wasmproxy

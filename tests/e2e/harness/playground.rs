@@ -1,0 +1,85 @@
+//! The broker and the registry of `examples/playground.yaml`, in a namespace of a test's own.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::{
+    Cluster, Forward, Namespace,
+    shell::{attempt, run},
+};
+
+/// What the examples call the namespace, and the resource and its channel.
+const EXAMPLE: &str = "quickstart";
+/// Everybody's.
+pub const PASSWORD: &str = "change-me";
+
+/// A namespace with a broker, `mqtt://broker`, and a registry, `registry:5000`, that holds `wasm/demo:1`.
+pub struct Playground {
+    namespace: Namespace,
+}
+
+impl Playground {
+    /// Starts them in a namespace whose name begins so, and waits until the module is pushed.
+    pub fn new(cluster: &Cluster, name: &str) -> Self {
+        Self::within(cluster.namespace(name))
+    }
+
+    /// The same in this namespace.
+    pub fn within(namespace: Namespace) -> Self {
+        namespace.apply_example("playground.yaml", EXAMPLE);
+        namespace.kubectl(&["rollout", "status", "deployment/broker", "--timeout=2m"]);
+        namespace.wait("condition=complete", "job/push");
+        Self { namespace }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Applies `examples/quickstart.yaml` and waits until it is ready. The resource and its channel are called after the
+    /// namespace.
+    pub fn quickstart(&self) {
+        self.namespace.apply_example("quickstart.yaml", EXAMPLE);
+        self.namespace.wait("condition=Ready", &format!("wp/{}", self.namespace.name()));
+    }
+
+    /// Pushes a module from outside, under a reference without a host.
+    ///
+    /// # Panics
+    /// Where the registry does not take it.
+    pub fn push(&self, reference: &str, module: &[u8]) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("module.wasm");
+        fs::write(&file, module).unwrap();
+        let registry = self.namespace.forward("service/registry", 5000);
+        let [target, layer] =
+            [format!("127.0.0.1:{}/{reference}", registry.port), format!("{}:application/wasm", file.display())];
+        let user = ["--plain-http", "--username=wasmproxy", "--password", PASSWORD];
+        let paths = ["--no-tty", "--disable-path-validation", &target, &layer];
+        run("oras", &[&["push"], &user[..], &paths[..]].concat(), "");
+    }
+
+    /// The broker, for devices outside.
+    pub fn broker(&self) -> Forward {
+        self.namespace.forward("service/broker", 1883)
+    }
+
+    /// Fetches a module as a device outside does, on the channel of this name.
+    ///
+    /// # Errors
+    /// What the device says, where it does not get it.
+    pub fn fetch(&self, channel: &str, reference: &str) -> Result<Vec<u8>, String> {
+        let broker = self.broker();
+        let folder = TempDir::new().unwrap();
+        let [module, password] = ["module.wasm", "password"].map(|name| folder.path().join(name));
+        fs::write(&password, PASSWORD).unwrap();
+        let url = format!("mqtt://127.0.0.1:{}", broker.port);
+        let [module_path, password_path] = [&module, &password].map(|path| path.to_str().unwrap());
+        let what = ["fetch", reference, "-o", module_path, "--channel", channel];
+        let how = ["--broker", &url, "--username=device", "--password-file", password_path];
+        attempt(env!("CARGO_BIN_EXE_wasmproxy"), &[&what[..], &how[..]].concat(), "")?;
+        Ok(fs::read(module).unwrap())
+    }
+}

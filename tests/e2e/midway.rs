@@ -1,0 +1,122 @@
+//! A transfer that is under way for as long as a test wants: after a module's first 500 chunks a slow pace holds it, one chunk
+//! a second, until the test says another.
+
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    harness::{
+        Cluster, Namespace, Playground,
+        shell::{apply, read},
+    },
+    modules::module,
+};
+
+/// Bytes of a chunk.
+const CHUNK: usize = 4096;
+/// At one a second, the rest of them takes longer than any test waits.
+const CHUNKS: usize = 1000;
+/// What it is pushed as.
+const REFERENCE: &str = "wasm/large:1";
+
+/// A module on its way to a device, which is a Job.
+pub struct Midway {
+    playground: Playground,
+    digest: String,
+}
+
+impl Midway {
+    /// With the quickstart's resource, whose worker is ready; no device has asked yet.
+    pub fn new(cluster: &Cluster, name: &str) -> Self {
+        let playground = Playground::new(cluster, name);
+        let module = module(CHUNK * CHUNKS);
+        playground.push(REFERENCE, &module);
+        let slowly = format!("spec:\n  chunkSize: {CHUNK}\n  pace: 4k\n");
+        let namespace = playground.namespace();
+        apply(&read("examples/quickstart.yaml").replace("spec:\n", &slowly).replace("quickstart", namespace.name()));
+        namespace.wait("condition=Ready", &format!("wp/{}", namespace.name()));
+        Self { playground, digest: format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(&module))) }
+    }
+
+    /// The namespace; the resource has its name.
+    pub fn namespace(&self) -> &Namespace {
+        self.playground.namespace()
+    }
+
+    /// The resource, as `kubectl` takes it.
+    pub fn resource(&self) -> String {
+        format!("wp/{}", self.namespace().name())
+    }
+
+    /// A device asks for the module, and has a part of it.
+    pub fn begin(&self) {
+        let namespace = self.namespace();
+        let device = read("examples/device.yaml").replace("wasm/demo:1", REFERENCE);
+        apply(&device.replace("quickstart", namespace.name()));
+        self.until_under_way();
+    }
+
+    /// Waits until the worker says that it is past the chunks that go at once.
+    pub fn until_under_way(&self) {
+        self.namespace().watch(&self.resource()).until("the module is half out", |resource| {
+            published(resource).is_some_and(|chunks| (500..CHUNKS as u64).contains(&chunks))
+        });
+    }
+
+    /// Lets go of the rest.
+    pub fn let_go(&self) {
+        let patch = json!({"spec": {"pace": "50M"}}).to_string();
+        self.namespace().kubectl(&["patch", &self.resource(), "--type=merge", "-p", &patch]);
+    }
+
+    /// Waits until the device has the module, verified, and until the resource says all of that.
+    pub fn until_received(&self) {
+        let namespace = self.namespace();
+        namespace.wait("condition=complete", "job/device");
+        let said = namespace.kubectl(&["logs", "job/device"]);
+        assert!(said.contains(&format!("{}, verified, in ", self.digest)), "{said}");
+        namespace.watch(&self.resource()).until("it is ready, and a device has the module", |resource| {
+            let artifact = artifact(resource);
+            is_ready(resource) && artifact["phase"] == "Published" && artifact["receipts"] == 1
+        });
+    }
+
+    /// The worker's Pod.
+    pub fn worker(&self) -> Value {
+        let label = format!("wasmproxy.io/resource={}", self.namespace().name());
+        let pods = self.namespace().kubectl(&["get", "pods", "-l", &label, "-o", "json"]);
+        let mut pods: Value = serde_json::from_str(&pods).unwrap();
+        let pods = pods["items"].as_array_mut().unwrap();
+        assert_eq!(pods.len(), 1, "{pods:#?}");
+        pods.remove(0)
+    }
+}
+
+/// What makes a Pod the same one that it was, with the same process in it.
+pub fn life(pod: &Value) -> (&Value, &Value) {
+    (&pod["metadata"]["uid"], &pod["status"]["containerStatuses"][0]["containerID"])
+}
+
+/// The status of a condition, and its reason.
+pub fn condition<'a>(resource: &'a Value, about: &str) -> Option<(&'a str, &'a str)> {
+    let conditions = resource["status"]["conditions"].as_array()?;
+    let condition = conditions.iter().find(|condition| condition["type"] == about)?;
+    Some((condition["status"].as_str()?, condition["reason"].as_str()?))
+}
+
+/// Whether it is ready as it is written now.
+pub fn is_ready(resource: &Value) -> bool {
+    let seen = resource["status"]["observedGeneration"] == resource["metadata"]["generation"];
+    seen && condition(resource, "Ready").is_some_and(|(status, _)| status == "True")
+}
+
+fn artifact(resource: &Value) -> &Value {
+    let artifacts = resource["status"]["artifacts"].as_array();
+    let large = |artifact: &&Value| artifact["reference"].as_str().is_some_and(|name| name.ends_with(REFERENCE));
+    artifacts.and_then(|artifacts| artifacts.iter().find(large)).unwrap_or(&Value::Null)
+}
+
+fn published(resource: &Value) -> Option<u64> {
+    artifact(resource)["chunks"]["published"].as_u64()
+}
