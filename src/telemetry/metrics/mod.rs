@@ -65,8 +65,8 @@ impl Exposition {
         }
     }
 
-    /// As OpenMetrics; nothing where a collector cannot say what it has.
-    fn text(&self) -> Option<String> {
+    /// What is said now, as OpenMetrics; nothing where a collector cannot say what it has.
+    pub fn text(&self) -> Option<String> {
         let mut text = String::new();
         encode(&mut text, &self.0).ok().map(|()| text)
     }
