@@ -28,7 +28,8 @@ lint: ## Check format, lints, dependencies, scripts and generated files
 	tests/lab/setup.sh lint
 	tests/lab/lint.sh
 
-generate: ## Write what is generated: crds/, and the facts in docs/reference.md
+generate: ## Write what is generated: crds/, the chart's schema and README, and the facts in docs/reference.md
+	tests/lab/setup.sh chart
 	tests/lab/generate.sh
 
 release-fixtures: ## Write down what this version admits and says of itself: tests/releases/VERSION

@@ -156,14 +156,15 @@ async fn serve(args: &ControllerArgs, workers: Workers, mut options: Options) ->
     info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "starting");
     let requests = ApiRequests::default();
     let client = requests.client(config)?;
+    let health = Health::default();
+    let metrics = Metrics::of(&health);
+    let exposition = Exposition::default().with(metrics.clone()).with(requests);
+    // Before the API server is asked for anything: one that is away is no reason to start this container anew.
+    let _probes = probes(args, health.clone(), exposition).await?;
     if workers == Workers::Pods {
         let Some(pods) = stop.run_until_cancelled(args.pods.options(&client)).await else { return Ok(()) };
         options.workers = WorkerMode::Pods(pods?);
     }
-    let health = Health::default();
-    let metrics = Metrics::of(&health);
-    let exposition = Exposition::default().with(metrics.clone()).with(requests);
-    let _probes = probes(args, health.clone(), exposition).await?;
     Ok(controller::run(client, options, health, metrics, stop).await?)
 }
 

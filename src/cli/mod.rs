@@ -4,6 +4,7 @@ mod cluster;
 mod controller;
 mod crd;
 mod fetch;
+mod probe;
 mod signals;
 mod worker;
 
@@ -45,6 +46,8 @@ enum Command {
     #[command(after_long_help = worker::DETAILS)]
     Worker(worker::WorkerArgs),
     Fetch(Box<fetch::FetchArgs>),
+    /// Ask a running controller or worker how it is: for health checks of images without a shell.
+    Probe(probe::ProbeArgs),
     /// Print the definition of the `WasmProxy` resource, for kubectl apply.
     Crd,
 }
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Controller(args) => controller::run(&args, &logs),
         Command::Worker(args) => worker::run(&args, &logs),
         Command::Fetch(args) => fetch::run(&args, &logs),
+        Command::Probe(args) => probe::run(&args),
         Command::Crd => crd::run(),
     }
 }

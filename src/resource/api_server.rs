@@ -113,7 +113,7 @@ fn refusal(status: &Status) -> String {
 }
 
 /// The cause that all others only wrap.
-fn innermost(error: &dyn Error) -> &dyn Error {
+pub(crate) fn innermost(error: &dyn Error) -> &dyn Error {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

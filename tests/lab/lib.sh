@@ -11,21 +11,31 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/wasmproxy
 kubernetes_version=$(sed -n 's,^\tk8s.io/kubernetes \(v[0-9.]*\)$,\1,p' "$lab/kubernetes/go.mod")
 kstatus_version=$(sed -n 's,^\tsigs.k8s.io/cli-utils \(v[0-9.]*\)$,\1,p' "$lab/kstatus/go.mod")
 oras_version=v1.3.6
+coredns_version=v1.15.0
+helm_version=v4.3.1
+kind_version=v0.33.0
 mochi_version=v2.7.9
+helm_docs_version=v1.14.2
+values_schema_version=$(sed -n 's,^require github.com/losisin/helm-values-schema-json/v2 \(v[0-9.]*\)$,\1,p' "$lab/values-schema/go.mod")
 cargo_deny_version=0.20.2
 cargo_fuzz_version=0.13.2
 esbuild_version=0.28.2
 kubernetes=$cache/kubernetes-$kubernetes_version
 kstatus=$cache/kstatus-$kstatus_version
 oras=$cache/oras-$oras_version
+coredns=$cache/coredns-$coredns_version
+helm=$cache/helm-$helm_version
+kind=$cache/kind-$kind_version
 mochi=$cache/mochi-$mochi_version
+helm_docs=$cache/helm-docs-$helm_docs_version
+values_schema=$cache/values-schema-$values_schema_version
 cargo_deny=$cache/cargo-deny-$cargo_deny_version
 cargo_fuzz=$cache/cargo-fuzz-$cargo_fuzz_version
 # shellcheck disable=SC2034 # for setup.sh, which fetches it, and demo.sh, which sends it
 esbuild=$cache/esbuild-$esbuild_version
 
 # Debian keeps servers in /usr/sbin, which is on root's PATH only.
-PATH=${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS:}$kubernetes/bin:$kstatus/bin:$oras/bin:$mochi/bin:$cargo_deny/bin:$cargo_fuzz/bin:$PATH:/usr/sbin
+PATH=${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS:}$kubernetes/bin:$kstatus/bin:$oras/bin:$coredns/bin:$helm/bin:$helm_docs/bin:$values_schema/bin:$kind/bin:$mochi/bin:$cargo_deny/bin:$cargo_fuzz/bin:$PATH:/usr/sbin
 
 die() {
   echo "$*" >&2

@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
-# usage: setup.sh test|demo|fuzz|lint...
+# usage: setup.sh test|demo|fuzz|lint|chart...
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
 #   test  the same without that module, brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
-#         Go module; kstatus, by which others judge an object's status, from its Go module; and the Lua that Argo CD's is
-#         compatible with
+#         Go module; kstatus, by which others judge an object's status, from its Go module; helm from its Go module; and
+#         the Lua that Argo CD's is compatible with
 #   fuzz  the fuzzer
 #   lint  the checkers
+#   chart what the chart is generated and installed with, from their Go modules: part of lint
 
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-# missing PROGRAM=NAME...: the names whose program is not there
+# missing PROGRAM[=NAME]...: the names whose program is not there
 missing() {
   local pair
   for pair; do command -v "${pair%%=*}" > /dev/null || echo "${pair#*=}"; done | sort -u
@@ -37,9 +38,9 @@ with_go() { # WHAT: says that it is being built, where there is a Go to build it
   echo "Building $1"
 }
 
-build_kubernetes() {
+build_kubernetes() { # PROGRAM...
   local names
-  mapfile -t names < <(missing kube-apiserver=kube-apiserver kube-controller-manager=kube-controller-manager kubectl=kubectl)
+  mapfile -t names < <(missing "$@")
   ((${#names[@]})) || return 0
   with_go "${names[*]} $kubernetes_version from their Go module (minutes, this once)"
   local set="-X k8s.io/component-base/version" minor=${kubernetes_version#*.}
@@ -61,6 +62,25 @@ build_oras() {
   GOBIN=$oras/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "oras.land/oras/cmd/oras@$oras_version"
 }
 
+build_coredns() {
+  ! command -v coredns > /dev/null || return 0
+  with_go "coredns $coredns_version from its Go module"
+  GOBIN=$coredns/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "github.com/coredns/coredns@$coredns_version"
+}
+
+build_helm() {
+  ! command -v helm > /dev/null || return 0
+  with_go "helm $helm_version from its Go module (minutes, this once)"
+  GOBIN=$helm/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath \
+    -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$helm_version" "helm.sh/helm/v4/cmd/helm@$helm_version"
+}
+
+build_kind() {
+  ! command -v kind > /dev/null || return 0
+  with_go "kind $kind_version from its Go module"
+  GOBIN=$kind/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "sigs.k8s.io/kind@$kind_version"
+}
+
 build_mochi() {
   ! command -v mochi > /dev/null || return 0
   with_go "mochi-mqtt $mochi_version from its Go module"
@@ -68,6 +88,20 @@ build_mochi() {
   GOBIN=$mochi/new CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/mochi-mqtt/server/v2/cmd/docker@$mochi_version"
   mkdir -p "$mochi/bin"
   mv "$mochi/new/docker" "$mochi/bin/mochi" && rmdir "$mochi/new"
+}
+
+# Not what else is called so on this machine: another version writes another README.
+build_helm_docs() {
+  [[ ! -x $helm_docs/bin/helm-docs ]] || return 0
+  with_go "helm-docs $helm_docs_version from its Go module"
+  GOBIN=$helm_docs/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/norwoodj/helm-docs/cmd/helm-docs@$helm_docs_version"
+}
+
+build_values_schema() {
+  [[ ! -x $values_schema/bin/values-schema ]] || return 0
+  with_go "helm-values-schema-json $values_schema_version from its Go module"
+  (cd "$lab/values-schema" && CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+    -o "$values_schema/bin/values-schema" github.com/losisin/helm-values-schema-json/v2)
 }
 
 # A module of 14 MB for the demo. As npm publishes it, or else from the Go module that it is made of.
@@ -112,15 +146,25 @@ for purpose; do
     test | demo)
       packages cc=build-essential setpriv=util-linux curl=curl openssl=openssl etcd=etcd-server \
         mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils skopeo=skopeo
-      build_kubernetes
+      build_kubernetes kube-apiserver kube-controller-manager kubectl
       build_oras
       if [[ $purpose == test ]]; then
         packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1
         build_kstatus
         build_mochi
+        build_helm
       else
         get_esbuild
       fi
+      ;;
+    e2e)
+      packages curl=curl openssl=openssl pgrep=procps ip=iproute2 nft=nftables iptables=iptables unshare=util-linux etcd=etcd-server \
+        containerd=containerd runc=runc /usr/lib/cni/ptp=containernetworking-plugins \
+        mosquitto=mosquitto docker-registry=docker-registry htpasswd=apache2-utils python3=python3
+      build_kubernetes kube-apiserver kube-controller-manager kubectl kubelet kube-proxy kube-scheduler pause
+      build_coredns
+      build_helm
+      build_oras
       ;;
     fuzz)
       packages cc=build-essential g++=build-essential
@@ -129,6 +173,14 @@ for purpose; do
     lint)
       packages cc=build-essential shellcheck=shellcheck
       build_cargo_deny
+      build_helm
+      build_helm_docs
+      build_values_schema
+      ;;
+    chart)
+      build_helm
+      build_helm_docs
+      build_values_schema
       ;;
     *) usage ;;
   esac

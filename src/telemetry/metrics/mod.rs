@@ -65,7 +65,7 @@ impl Exposition {
         }
     }
 
-    /// What is said now, as OpenMetrics; nothing where a collector cannot say what it has.
+    /// What is said now, as `OpenMetrics`; nothing where a collector cannot say what it has.
     pub fn text(&self) -> Option<String> {
         let mut text = String::new();
         encode(&mut text, &self.0).ok().map(|()| text)
