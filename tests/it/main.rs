@@ -13,6 +13,7 @@ mod documents;
 mod examples;
 mod flood;
 mod lab;
+mod metrics;
 mod modules;
 mod mqtt;
 mod old_device;
