@@ -7,6 +7,7 @@
 
 mod admission;
 mod brokers;
+mod chart;
 mod controller;
 mod device;
 mod documents;
