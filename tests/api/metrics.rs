@@ -4,7 +4,13 @@
 use std::{env, fs};
 
 use wasmproxy::{
-    controller, resource::api_requests::API_REQUESTS, telemetry::metrics::{build::BUILD, family::{Family, Kind}}, worker,
+    controller,
+    resource::api_requests::API_REQUESTS,
+    telemetry::metrics::{
+        build::BUILD,
+        family::{Family, Kind},
+    },
+    worker,
 };
 
 use crate::repository;
