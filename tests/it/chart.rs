@@ -4,6 +4,7 @@
 
 mod accepted;
 mod installed;
+mod monitoring;
 mod names;
 mod releases;
 mod rendered;

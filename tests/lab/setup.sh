@@ -4,8 +4,8 @@
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
 #   test  the same without that module, brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
-#         Go module; kstatus, by which others judge an object's status, from its Go module; helm from its Go module; and
-#         the Lua that Argo CD's is compatible with
+#         Go module; kstatus, by which others judge an object's status, from its Go module; helm from its Go module;
+#         Prometheus, and the definitions of its operator, from its Go module; and the Lua that Argo CD's is compatible with
 #   image what builds the container image: for the architecture that ARCH names, or this machine's
 #   e2e   what tests on a whole cluster type: helm, kubectl and oras, from their Go modules
 #   node  what a cluster of one node is made of (tests/node), and what its Pods run: Debian's packages, and Go modules
@@ -95,6 +95,23 @@ build_mochi() {
 }
 
 # Not what else is called so on this machine: another version writes another README.
+# The definitions of the objects by which it is told what to scrape, and when to alert.
+get_prometheus_operator() {
+  local new=$prometheus_operator.new kind modules
+  [[ ! -e $prometheus_operator ]] || return 0
+  command -v go > /dev/null || die "Go 1.25 or later is missing: see https://go.dev/doc/install"
+  echo "Getting the definitions of Prometheus' operator $prometheus_operator_version from its Go module"
+  mkdir -p "$new"
+  modules=$(go env GOMODCACHE)
+  # Outside of any module of ours.
+  (cd "$new" && go mod download "github.com/prometheus-operator/prometheus-operator@$prometheus_operator_version")
+  for kind in podmonitors prometheusrules servicemonitors; do
+    install -m 644 "$modules/github.com/prometheus-operator/prometheus-operator@$prometheus_operator_version/example/prometheus-operator-crd/monitoring.coreos.com_$kind.yaml" \
+      "$new/$kind.yaml"
+  done
+  mv "$new" "$prometheus_operator"
+}
+
 build_helm_docs() {
   [[ ! -x $helm_docs/bin/helm-docs ]] || return 0
   with_go "helm-docs $helm_docs_version from its Go module"
@@ -172,7 +189,8 @@ for purpose; do
       build_kubernetes kube-apiserver kube-controller-manager kubectl
       build_oras
       if [[ $purpose == test ]]; then
-        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1
+        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1 prometheus=prometheus
+        get_prometheus_operator
         build_kstatus
         build_mochi
         build_helm
