@@ -3,6 +3,7 @@
 # KUBECONFIG names.
 # usage: run.sh
 #   TEST=NAME         what has this in its name, only
+#   IMAGE=FILE        an archive with the image, instead of one of what is here
 #   KEEP=1            keeps the cluster of its own up, and says how to use it and how to end it
 #   KNODE_NET=A.B     the network of that cluster (tests/node): the first of 10.199, 10.198, … that is free, unless said
 #   KUBECONFIG=FILE   another cluster, without wasmproxy: it pulls what it runs, unless
@@ -15,7 +16,7 @@ source "$(dirname "$0")/../lab/lib.sh"
 (($# == 0)) || usage
 cd "$lab/../.."
 node=tests/node/node.sh
-archive=target/image/wasmproxy.tar
+archive=${IMAGE:-target/image/wasmproxy.tar}
 failed=target/e2e # what there is to read of a failure
 own=              # non-empty: the cluster is of our own
 [[ ${KUBECONFIG-} ]] || own=1
@@ -133,7 +134,7 @@ else
   read -ra load <<< "${E2E_LOAD-}"
 fi
 
-step image tests/lab/image.sh
+[[ ${IMAGE-} ]] || step image tests/lab/image.sh
 tests compile --no-run
 if [[ $own ]]; then
   traces > "$dir/before"
