@@ -1,5 +1,5 @@
 //! A transfer that is under way for as long as a test wants: after a module's first 500 chunks a slow pace holds it, one chunk
-//! a second, until the test says another.
+//! a second, until the test says another. That is often enough for a device to wait, and not to ask for each by its number.
 
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
@@ -27,14 +27,15 @@ pub struct Midway {
 }
 
 impl Midway {
-    /// With the quickstart's resource, whose worker is ready; no device has asked yet.
+    /// With the quickstart's resource, which declares the module in place of its own, and is ready; no device has asked yet.
     pub fn new(cluster: &Cluster, name: &str) -> Self {
         let playground = Playground::new(cluster, name);
         let module = module(CHUNK * CHUNKS);
         playground.push(REFERENCE, &module);
-        let slowly = format!("spec:\n  chunkSize: {CHUNK}\n  pace: 4k\n");
         let namespace = playground.namespace();
-        apply(&read("examples/quickstart.yaml").replace("spec:\n", &slowly).replace("quickstart", namespace.name()));
+        let quickstart = read("examples/quickstart.yaml").replace("quickstart", namespace.name());
+        let small = format!("spec:\n  chunkSize: {CHUNK}\n");
+        apply(&quickstart.replace("spec:\n", &small).replace("wasm/demo:1", REFERENCE));
         namespace.wait("condition=Ready", &format!("wp/{}", namespace.name()));
         Self { playground, digest: format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(&module))) }
     }
@@ -52,6 +53,7 @@ impl Midway {
     /// A device asks for the module, and has a part of it.
     pub fn begin(&self) {
         let namespace = self.namespace();
+        self.pace("4k");
         let device = read("examples/device.yaml").replace("wasm/demo:1", REFERENCE);
         apply(&device.replace("quickstart", namespace.name()));
         self.until_under_way();
@@ -60,13 +62,19 @@ impl Midway {
     /// Waits until the worker says that it is past the chunks that go at once.
     pub fn until_under_way(&self) {
         self.namespace().watch(&self.resource()).until("the module is half out", |resource| {
-            published(resource).is_some_and(|chunks| (500..CHUNKS as u64).contains(&chunks))
+            let artifact = artifact(resource);
+            let is_midway = |chunks| (500..CHUNKS as u64).contains(&chunks);
+            artifact["phase"] == "Streaming" && artifact["chunks"]["published"].as_u64().is_some_and(is_midway)
         });
     }
 
     /// Lets go of the rest.
     pub fn let_go(&self) {
-        let patch = json!({"spec": {"pace": "50M"}}).to_string();
+        self.pace("50M");
+    }
+
+    fn pace(&self, pace: &str) {
+        let patch = json!({"spec": {"pace": pace}}).to_string();
         self.namespace().kubectl(&["patch", &self.resource(), "--type=merge", "-p", &patch]);
     }
 

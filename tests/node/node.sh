@@ -79,7 +79,7 @@ load() {
   for archive; do ctr -a "$state/containerd.sock" -n k8s.io images import "$archive"; done
 }
 
-enter() { nsenter -t "$(first)" -a "$@"; }
+enter() { CONTAINERD_ADDRESS=$state/containerd.sock nsenter -t "$(first)" -a "$@"; }
 
 down() {
   # Its child is process 1 of the node: the kernel ends the rest with that.
