@@ -1,9 +1,9 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo image test soak fuzz bench-controller lint generate release-fixtures setup
+.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench-controller bench-image lint generate release-fixtures setup
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Show the whole way of a module on this machine (MODULE=file: yours, KEEP=1: keep it up)
 	@tests/lab/demo.sh
@@ -12,9 +12,18 @@ image: ## Write the container image to target/image/wasmproxy.tar (ARCH=arm64: f
 	tests/lab/setup.sh image
 	tests/lab/image.sh
 
+image-test: image ## Hold the image against what is promised of it: its files, its user, its size
+	cargo test --locked --test image
+
 test: ## Run every test, against real servers (TEST=name: those only)
 	tests/lab/setup.sh test
 	cargo test --locked $(TEST)
+
+e2e: ## Test image, chart and examples on a cluster of their own (TEST=name, KEEP=1; KUBECONFIG=file: on that cluster)
+	tests/e2e/run.sh
+
+kind-e2e: ## Do the same on a cluster of kind's, which needs a container engine (TEST=name, KEEP=1)
+	tests/e2e/kind.sh
 
 soak: ## Let everything break at random for MINUTES=30 (SOAK_SEED=n: the same choices again; SOAK_STEPS=n: so many)
 	tests/lab/setup.sh test
@@ -27,6 +36,9 @@ fuzz: ## Give whatever is parsed any bytes at all (TARGET=name: one of them, MIN
 bench-controller: ## Measure one controller with RESOURCES=5000 (REST=60: how long at rest, in seconds)
 	tests/lab/setup.sh test
 	cargo bench --locked --bench controller
+
+bench-image: image ## Measure how soon the image's program answers (as root; RUNS=50)
+	tests/lab/bench-image.sh
 
 lint: ## Check format, lints, dependencies, scripts and generated files
 	tests/lab/setup.sh lint

@@ -3,6 +3,7 @@
 # KUBECONFIG names.
 # usage: run.sh
 #   TEST=NAME         what has this in its name, only
+#   IMAGE=FILE        an archive with the image, instead of one of what is here
 #   KEEP=1            keeps the cluster of its own up, and says how to use it and how to end it
 #   KNODE_NET=A.B     the network of that cluster (tests/node): the first of 10.199, 10.198, … that is free, unless said
 #   KUBECONFIG=FILE   another cluster, without wasmproxy: it pulls what it runs, unless
@@ -15,7 +16,7 @@ source "$(dirname "$0")/../lab/lib.sh"
 (($# == 0)) || usage
 cd "$lab/../.."
 node=tests/node/node.sh
-archive=target/image/wasmproxy.tar
+archive=${IMAGE:-target/image/wasmproxy.tar}
 failed=target/e2e # what there is to read of a failure
 own=              # non-empty: the cluster is of our own
 [[ ${KUBECONFIG-} ]] || own=1
@@ -74,7 +75,7 @@ step() {
 
 tests() { step "$1" cargo test --locked --test e2e "${@:2}"; }
 
-# tell: what the cluster looks like, here and in files
+# tell: what the cluster looks like: in files, and the gist of it here
 tell() {
   rm -rf "$failed" && mkdir -p "$failed/pods"
   kubectl get pods,events -A -o wide &> "$failed/cluster.txt"
@@ -84,11 +85,12 @@ tell() {
     kubectl logs -n "$namespace" "$pod" --all-containers --prefix --ignore-errors &> "$failed/pods/$namespace.$pod.log"
   done < <(kubectl get pods -A --no-headers -o custom-columns=:metadata.namespace,:metadata.name)
   [[ ! $own ]] || cp -r "$state/log" "$failed/node"
+  printf '\nThe tests failed: see above. Pods that are there, and the last warnings:\n\n'
+  kubectl get pods -A | tail -n 40
   echo
-  cat "$failed/cluster.txt"
-  echo
-  echo "The tests failed, see above. The logs of the Pods$([[ ! $own ]] || echo " and of the node") are in $failed"
-}
+  kubectl get events -A --field-selector type=Warning --sort-by .lastTimestamp | tail -n 20 | cut -c 1-300
+  printf '\nAll of it, the logs of the Pods%s are in %s\n' "$([[ ! $own ]] || echo ' and of the node')" "$failed"
+} 2>&1
 
 keep() {
   cat << EOF
@@ -133,7 +135,8 @@ else
   read -ra load <<< "${E2E_LOAD-}"
 fi
 
-step image tests/lab/image.sh
+[[ ${IMAGE-} ]] || step image tests/lab/image.sh
+[[ -s $archive ]] || die "There is no image in $archive: \`make image\` writes it"
 tests compile --no-run
 if [[ $own ]]; then
   traces > "$dir/before"

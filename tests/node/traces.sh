@@ -8,14 +8,15 @@ source "$(dirname "$0")/../lab/lib.sh"
 
 name=${1?} state=${2?}
 
-# What the node or a test has started: in its cgroups, or with a word of its folder. Our own process group asks.
+# What the node or a test has started: in its cgroups, or with a word of its folder. Our own process group
+# asks, and what has ended but was not yet asked how is nothing.
 processes() {
   local own process
   own=$(ps -o pgid= $$)
   for process in /proc/[0-9]*; do
     ! { grep -qs "/$name\(/\|\.scope\|$\)" "$process/cgroup" ||
       grep -qsF "$state" "$process/cmdline" "$process/environ"; } ||
-      ps -o pid=,pgid=,args= "${process#/proc/}" | awk -v own="$own" '$2 != own' || true
+      ps -o pid=,pgid=,stat=,args= "${process#/proc/}" | awk -v own="$own" '$2 != own && $3 !~ /^Z/' || true
   done
 }
 
