@@ -8,8 +8,7 @@ use crate::harness::{MARK, SYSTEM, shell::kubectl};
 
 /// Where wasmproxy may be named for good reasons: events go by themselves, nodes keep images, and the API server describes
 /// each definition for itself.
-const NOT_LOOKED_AT: [&str; 4] =
-    ["events", "events.events.k8s.io", "nodes", "apiservices.apiregistration.k8s.io"];
+const NOT_LOOKED_AT: [&str; 4] = ["events", "events.events.k8s.io", "nodes", "apiservices.apiregistration.k8s.io"];
 
 /// Each object of the cluster in which wasmproxy is named anywhere, as `Kind namespace/name`, sorted: whatever it is called,
 /// whatever its labels, whoever owns it. What every namespace has in that of the operator does not count, nor what is in a

@@ -47,7 +47,7 @@ impl Midway {
 
     /// The resource, as `kubectl` takes it.
     pub fn resource(&self) -> String {
-        format!("wp/{}", self.namespace().name())
+        self.playground.resource()
     }
 
     /// A device asks for the module, and has a part of it.
@@ -92,12 +92,12 @@ impl Midway {
 
     /// The worker's Pod.
     pub fn worker(&self) -> Value {
-        let label = format!("wasmproxy.io/resource={}", self.namespace().name());
-        let pods = self.namespace().kubectl(&["get", "pods", "-l", &label, "-o", "json"]);
-        let mut pods: Value = serde_json::from_str(&pods).unwrap();
-        let pods = pods["items"].as_array_mut().unwrap();
-        assert_eq!(pods.len(), 1, "{pods:#?}");
-        pods.remove(0)
+        self.playground.worker()
+    }
+
+    /// The broker and the registry.
+    pub fn playground(&self) -> &Playground {
+        &self.playground
     }
 }
 

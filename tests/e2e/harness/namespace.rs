@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Forward, Watch,
-    shell::{apply, attempt, kubectl, run},
+    shell::{apply, attempt, kubectl},
 };
 
 /// A namespace in which nothing is admitted that the restricted Pod Security Standard does not admit. When it is dropped it
@@ -41,14 +41,6 @@ impl Namespace {
     /// Where that fails.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         kubectl(&[&["-n", &self.name], arguments].concat())
-    }
-
-    /// Applies objects that name no namespace to it.
-    ///
-    /// # Panics
-    /// Where the API server does not take them.
-    pub fn apply(&self, manifest: &str) {
-        run("kubectl", &["-n", &self.name, "apply", "-f", "-"], manifest);
     }
 
     /// Applies a file of the examples to it, in place of the namespace that the file names: whatever is called `there` in the

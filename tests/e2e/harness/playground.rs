@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
@@ -42,7 +43,25 @@ impl Playground {
     /// namespace.
     pub fn quickstart(&self) {
         self.namespace.apply_example("quickstart.yaml", EXAMPLE);
-        self.namespace.wait("condition=Ready", &format!("wp/{}", self.namespace.name()));
+        self.namespace.wait("condition=Ready", &self.resource());
+    }
+
+    /// The resource, as `kubectl` takes it.
+    pub fn resource(&self) -> String {
+        format!("wp/{}", self.namespace.name())
+    }
+
+    /// The Pod of its worker.
+    ///
+    /// # Panics
+    /// Where there is none, or another one.
+    pub fn worker(&self) -> Value {
+        let label = format!("wasmproxy.io/resource={}", self.namespace.name());
+        let pods = self.namespace.kubectl(&["get", "pods", "-l", &label, "-o", "json"]);
+        let mut pods: Value = serde_json::from_str(&pods).unwrap();
+        let pods = pods["items"].as_array_mut().unwrap();
+        assert_eq!(pods.len(), 1, "{pods:#?}");
+        pods.remove(0)
     }
 
     /// Pushes a module from outside, under a reference without a host.
