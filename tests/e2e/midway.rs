@@ -124,7 +124,3 @@ fn artifact(resource: &Value) -> &Value {
     let large = |artifact: &&Value| artifact["reference"].as_str().is_some_and(|name| name.ends_with(REFERENCE));
     artifacts.and_then(|artifacts| artifacts.iter().find(large)).unwrap_or(&Value::Null)
 }
-
-fn published(resource: &Value) -> Option<u64> {
-    artifact(resource)["chunks"]["published"].as_u64()
-}
