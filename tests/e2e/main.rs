@@ -9,7 +9,9 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper that cannot go on fails its test, and says where")]
 
 mod examples;
+mod full;
 mod harness;
+mod looking;
 mod losses;
 mod midway;
 mod secrets;
