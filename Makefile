@@ -1,6 +1,6 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench-controller lint generate release-fixtures setup
+.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench-controller bench-image lint generate release-fixtures setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench-controller: ## Measure one controller with RESOURCES=5000 (REST=60: how lo
 	tests/lab/setup.sh test
 	cargo bench --locked --bench controller
 
+bench-image: image ## Measure how soon the image's program answers (as root; RUNS=50)
+	tests/lab/bench-image.sh
+
 lint: ## Check format, lints, dependencies, scripts and generated files
 	tests/lab/setup.sh lint
 	tests/lab/lint.sh
@@ -48,6 +51,7 @@ generate: ## Write what is generated: crds/, the chart's schema and README, and 
 release-fixtures: ## Write down what this version admits and says of itself: tests/releases/VERSION
 	tests/lab/setup.sh test
 	cargo test --locked --test it controller::record -- --ignored
+	tests/lab/record-chart.sh
 
 setup: ## Get what is missing on this machine for all of the above
 	tests/lab/setup.sh test demo lint

@@ -2,12 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use oci_spec::distribution::Reference as Grammar;
-
 use crate::digest::Digest;
 
 /// The longest reference, as written and fully qualified, in bytes.
 const MAX_LEN: usize = 512;
+
+/// The longest repository, as registries take it, in bytes.
+const MAX_REPOSITORY_LEN: usize = 255;
 
 const DOCKER_HUB: &str = "docker.io";
 
@@ -59,18 +60,18 @@ impl Reference {
             _ => (default_host, text),
         };
         let host = canonical_host(host)?;
-        // The library's grammar takes any Unicode letter in a tag; the specification takes ASCII.
-        if !rest.is_ascii() {
+        let (name, digest) = split(rest, '@');
+        let (repository, tag) = split(name, ':');
+        if !is_repository(repository) || !tag.is_none_or(is_tag) {
             return Err(InvalidReference::Grammar);
         }
-        // A host that is surely one, so that the library never takes a part of the repository for it.
-        let parsed = Grammar::try_from(format!("host.invalid/{rest}")).map_err(|_| InvalidReference::Grammar)?;
-        let repository = match parsed.repository() {
+        let digest = digest.map(str::parse).transpose()?;
+        let tag = tag.or_else(|| digest.is_none().then_some("latest")).map(str::to_owned);
+        let repository = match repository {
             official if host == DOCKER_HUB && !official.contains('/') => format!("library/{official}"),
             repository => repository.to_owned(),
         };
-        let digest = parsed.digest().map(str::parse).transpose()?;
-        let reference = Self(Arc::new(Parts { host, repository, tag: parsed.tag().map(str::to_owned), digest }));
+        let reference = Self(Arc::new(Parts { host, repository, tag, digest }));
         if reference.to_string().len() > MAX_LEN { Err(InvalidReference::TooLong) } else { Ok(reference) }
     }
 
@@ -140,6 +141,31 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
+/// What stands before the first `mark`, and behind it.
+fn split(text: &str, mark: char) -> (&str, Option<&str>) {
+    text.split_once(mark).map_or((text, None), |(before, behind)| (before, Some(behind)))
+}
+
+// The grammar of a repository and a tag is the distribution specification's ("Pulling manifests"), without a regular
+// expression: compiling one that counts to 128 was most of what a worker did until it was up.
+
+fn is_repository(text: &str) -> bool {
+    text.len() <= MAX_REPOSITORY_LEN && text.split('/').all(is_component)
+}
+
+/// Lower-case letters and digits, between two of which there may be one `.`, one or two `_`, or any number of `-`.
+fn is_component(text: &str) -> bool {
+    let mut between = text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let is_framed = between.next() == Some("") && between.next_back() == Some("");
+    is_framed && between.all(|separator| matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
+}
+
+fn is_tag(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && !text.starts_with(['.', '-'])
+}
+
 /// Where a host's registry answers: Docker Hub's is not at the name that its references carry.
 pub(super) fn endpoint(host: &str) -> &str {
     if host == DOCKER_HUB { "registry-1.docker.io" } else { host }
@@ -194,17 +220,24 @@ mod tests {
 
     #[test]
     fn what_is_no_reference_is_refused_with_its_reason() {
-        use InvalidReference::{Digest, Grammar, Host, TooLong};
-        let invalid_digest = Digest(crate::digest::InvalidDigest);
+        use InvalidReference::{Grammar, Host, TooLong};
+        let invalid_digest = InvalidReference::Digest(crate::digest::InvalidDigest);
         for (text, reason) in [
             ("", Grammar),
             ("/add", Grammar),
             ("Add", Grammar),
             ("a/../b", Grammar),
+            ("a//b", Grammar),
+            ("a___b", Grammar),
+            ("a-", Grammar),
+            ("add:", Grammar),
+            ("add:-1", Grammar),
+            (&*format!("add:{}", "1".repeat(129)), Grammar),
+            (&*"a".repeat(256), Grammar),
             ("add:té", Grammar),
             ("add:1?x", Grammar),
-            ("add@sha256:00", Grammar),
-            (&*format!("add@{}", DIGEST.to_uppercase()), Grammar),
+            ("add@sha256:00", invalid_digest.clone()),
+            (&*format!("add@{}", DIGEST.to_uppercase()), invalid_digest.clone()),
             (&*format!("add@sha256:{}", "AB".repeat(32)), invalid_digest.clone()),
             (&*format!("add@sha512:{}", "ab".repeat(64)), invalid_digest),
             ("user@registry.example/add", Host),
@@ -225,6 +258,13 @@ mod tests {
         #[test]
         fn any_text_is_a_reference_or_an_error(text in ".{0,600}", host in ".{0,20}") {
             let _ = Reference::parse(&text, &host);
+        }
+
+        #[test]
+        fn it_takes_what_others_take(rest in "[a-b0-1]{0,2}([-_./:A]{0,3}[a-b0-1]{0,2}){0,4}") {
+            let text = format!("registry.example/{rest}");
+            let others = oci_spec::distribution::Reference::try_from(&*text);
+            prop_assert_eq!(Reference::parse(&text, "").is_ok(), others.is_ok());
         }
 
         #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     harness::{
         Cluster, RELEASE, SYSTEM,
-        shell::{attempt, helm, kubectl},
+        shell::{attempt, kubectl},
     },
     midway::{Midway, is_ready, life},
 };
@@ -54,7 +54,7 @@ fn until_controllers_are_back() {
 #[test]
 fn a_device_gets_its_module_though_all_controllers_are_killed_and_then_away_midway() {
     let cluster = Cluster::alone();
-    helm(&["install", RELEASE, "charts/wasmproxy", "-n", SYSTEM, "--create-namespace", "--wait"]);
+    cluster.install(&[]);
     let midway = Midway::new(&cluster, "operator");
     let namespace = midway.namespace();
     midway.begin();

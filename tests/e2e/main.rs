@@ -8,11 +8,15 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper that cannot go on fails its test, and says where")]
 
+mod documents;
 mod examples;
 mod full;
 mod harness;
+mod installing;
+mod leftovers;
 mod looking;
 mod losses;
 mod midway;
+mod modules;
 mod secrets;
 mod sidecars;

@@ -5,9 +5,12 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{
-    Cluster, Namespace, Playground,
-    shell::{apply, read},
+use crate::{
+    harness::{
+        Cluster, Namespace, Playground,
+        shell::{apply, read},
+    },
+    modules::module,
 };
 
 /// Bytes of a chunk.
@@ -27,7 +30,7 @@ impl Midway {
     /// With the quickstart's resource, which declares the module in place of its own, and is ready; no device has asked yet.
     pub fn new(cluster: &Cluster, name: &str) -> Self {
         let playground = Playground::new(cluster, name);
-        let module = module();
+        let module = module(CHUNK * CHUNKS);
         playground.push(REFERENCE, &module);
         let namespace = playground.namespace();
         let quickstart = read("examples/quickstart.yaml").replace("quickstart", namespace.name());
@@ -44,7 +47,7 @@ impl Midway {
 
     /// The resource, as `kubectl` takes it.
     pub fn resource(&self) -> String {
-        format!("wp/{}", self.namespace().name())
+        self.playground.resource()
     }
 
     /// A device asks for the module, and has a part of it.
@@ -89,12 +92,12 @@ impl Midway {
 
     /// The worker's Pod.
     pub fn worker(&self) -> Value {
-        let label = format!("wasmproxy.io/resource={}", self.namespace().name());
-        let pods = self.namespace().kubectl(&["get", "pods", "-l", &label, "-o", "json"]);
-        let mut pods: Value = serde_json::from_str(&pods).unwrap();
-        let pods = pods["items"].as_array_mut().unwrap();
-        assert_eq!(pods.len(), 1, "{pods:#?}");
-        pods.remove(0)
+        self.playground.worker()
+    }
+
+    /// The broker and the registry.
+    pub fn playground(&self) -> &Playground {
+        &self.playground
     }
 }
 
@@ -120,15 +123,4 @@ fn artifact(resource: &Value) -> &Value {
     let artifacts = resource["status"]["artifacts"].as_array();
     let large = |artifact: &&Value| artifact["reference"].as_str().is_some_and(|name| name.ends_with(REFERENCE));
     artifacts.and_then(|artifacts| artifacts.iter().find(large)).unwrap_or(&Value::Null)
-}
-
-/// Bytes that begin as a module does, and differ from place to place.
-fn module() -> Vec<u8> {
-    let mut bytes = b"\0asm\x01\0\0\0".to_vec();
-    let mut state = 1_u32;
-    while bytes.len() < CHUNK * CHUNKS {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes
 }

@@ -75,7 +75,7 @@ step() {
 
 tests() { step "$1" cargo test --locked --test e2e "${@:2}"; }
 
-# tell: what the cluster looks like, here and in files
+# tell: what the cluster looks like: in files, and the gist of it here
 tell() {
   rm -rf "$failed" && mkdir -p "$failed/pods"
   kubectl get pods,events -A -o wide &> "$failed/cluster.txt"
@@ -85,11 +85,12 @@ tell() {
     kubectl logs -n "$namespace" "$pod" --all-containers --prefix --ignore-errors &> "$failed/pods/$namespace.$pod.log"
   done < <(kubectl get pods -A --no-headers -o custom-columns=:metadata.namespace,:metadata.name)
   [[ ! $own ]] || cp -r "$state/log" "$failed/node"
+  printf '\nThe tests failed: see above. Pods that are there, and the last warnings:\n\n'
+  kubectl get pods -A | tail -n 40
   echo
-  cat "$failed/cluster.txt"
-  echo
-  echo "The tests failed, see above. The logs of the Pods$([[ ! $own ]] || echo " and of the node") are in $failed"
-}
+  kubectl get events -A --field-selector type=Warning --sort-by .lastTimestamp | tail -n 20 | cut -c 1-300
+  printf '\nAll of it, the logs of the Pods%s are in %s\n' "$([[ ! $own ]] || echo ' and of the node')" "$failed"
+} 2>&1
 
 keep() {
   cat << EOF
@@ -135,6 +136,7 @@ else
 fi
 
 [[ ${IMAGE-} ]] || step image tests/lab/image.sh
+[[ -s $archive ]] || die "There is no image in $archive: \`make image\` writes it"
 tests compile --no-run
 if [[ $own ]]; then
   traces > "$dir/before"

@@ -37,7 +37,7 @@ fn releases() -> Vec<PathBuf> {
 }
 
 /// Every object of a file of several.
-fn objects(yaml: &str) -> Vec<Value> {
+pub fn objects(yaml: &str) -> Vec<Value> {
     let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
     objects
 }
@@ -94,7 +94,7 @@ fn examples_run_the_image_of_this_version() {
 }
 
 /// The blocks of a document that are fenced with this after the backticks.
-fn blocks(document: &str, info: &str) -> Vec<String> {
+pub fn blocks(document: &str, info: &str) -> Vec<String> {
     let text = fs::read_to_string(repository().join("docs").join(document)).unwrap();
     let fence = format!("```{info}\n");
     let blocks = text.split(&fence).skip(1);

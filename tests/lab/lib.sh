@@ -17,6 +17,7 @@ kind_version=v0.33.0
 mochi_version=v2.7.9
 helm_docs_version=v1.14.2
 values_schema_version=$(sed -n 's,^require github.com/losisin/helm-values-schema-json/v2 \(v[0-9.]*\)$,\1,p' "$lab/values-schema/go.mod")
+actionlint_version=v1.7.12
 cargo_deny_version=0.20.2
 cargo_fuzz_version=0.13.2
 esbuild_version=0.28.2
@@ -29,13 +30,14 @@ kind=$cache/kind-$kind_version
 mochi=$cache/mochi-$mochi_version
 helm_docs=$cache/helm-docs-$helm_docs_version
 values_schema=$cache/values-schema-$values_schema_version
+actionlint=$cache/actionlint-$actionlint_version
 cargo_deny=$cache/cargo-deny-$cargo_deny_version
 cargo_fuzz=$cache/cargo-fuzz-$cargo_fuzz_version
 # shellcheck disable=SC2034 # for setup.sh, which fetches it, and demo.sh, which sends it
 esbuild=$cache/esbuild-$esbuild_version
 
 # Debian keeps servers in /usr/sbin, which is on root's PATH only.
-PATH=${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS:}$kubernetes/bin:$kstatus/bin:$oras/bin:$coredns/bin:$helm/bin:$helm_docs/bin:$values_schema/bin:$kind/bin:$mochi/bin:$cargo_deny/bin:$cargo_fuzz/bin:$PATH:/usr/sbin
+PATH=${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS:}$kubernetes/bin:$kstatus/bin:$oras/bin:$coredns/bin:$helm/bin:$helm_docs/bin:$values_schema/bin:$kind/bin:$mochi/bin:$actionlint/bin:$cargo_deny/bin:$cargo_fuzz/bin:$PATH:/usr/sbin
 
 die() {
   echo "$*" >&2

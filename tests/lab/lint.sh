@@ -18,4 +18,5 @@ else
   echo "Advisories were not checked here: their database cannot be fetched."
 fi
 git ls-files -z .ci/run '*.sh' | xargs -0 shellcheck --external-sources
+actionlint
 tests/lab/generate.sh --check

@@ -142,6 +142,12 @@ cross_compiler() {
   rustup --quiet target add "$machine-unknown-linux-gnu"
 }
 
+build_actionlint() {
+  ! command -v actionlint > /dev/null || return 0
+  with_go "actionlint $actionlint_version from its Go module"
+  GOBIN=$actionlint/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/rhysd/actionlint/cmd/actionlint@$actionlint_version"
+}
+
 build_cargo_deny() {
   [[ ! -x $cargo_deny/bin/cargo-deny ]] || return 0
   echo "Building cargo-deny $cargo_deny_version (minutes, this once)"
@@ -200,6 +206,7 @@ for purpose; do
       ;;
     lint)
       packages cc=build-essential shellcheck=shellcheck
+      build_actionlint
       build_cargo_deny
       build_helm
       build_helm_docs

@@ -75,7 +75,7 @@ cgroupDriver: cgroupfs
 clusterDNS: [$net.2.10]
 clusterDomain: cluster.local
 containerRuntimeEndpoint: unix://$state/containerd.sock
-evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
+evictionHard: {memory.available: 100Mi, nodefs.available: 100Mi, imagefs.available: 100Mi}
 failCgroupV1: false
 failSwapOn: false
 # An image that was collected could not be had again.

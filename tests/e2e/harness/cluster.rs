@@ -17,11 +17,13 @@ pub const RELEASE: &str = "wasmproxy";
 /// Where it is installed.
 pub const SYSTEM: &str = "wasmproxy-system";
 /// What says that we have been here, and that whatever is installed is ours to remove.
-const MARK: &str = "wasmproxy-e2e";
+pub const MARK: &str = "wasmproxy-e2e";
 /// The definition.
 const CRD: &str = "wasmproxies.wasmproxy.io";
 /// The namespaces that examples and documents name.
-const NAMESPACES: [&str; 3] = [SYSTEM, "quickstart", "edge"];
+const NAMESPACES: [&str; 5] = [SYSTEM, "quickstart", "edge", "plant", "argocd"];
+/// How the documents install it.
+const INSTALL: [&str; 7] = ["install", RELEASE, "charts/wasmproxy", "-n", SYSTEM, "--create-namespace", "--wait"];
 
 /// One test installs and uninstalls, or several use what is installed.
 static TURN: RwLock<()> = RwLock::new(());
@@ -48,7 +50,7 @@ impl Cluster {
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         if !*installed {
             clear();
-            helm(&["install", RELEASE, "charts/wasmproxy", "-n", SYSTEM, "--create-namespace", "--wait"]);
+            helm(&INSTALL);
             *installed = true;
         }
         Self { turn }
@@ -63,9 +65,25 @@ impl Cluster {
         Self { turn }
     }
 
+    /// Installs the chart as the documents say, with these options besides; for who is alone.
+    ///
+    /// # Panics
+    /// Where that fails.
+    #[expect(clippy::unused_self, reason = "whoever installs has a turn")]
+    pub fn install(&self, options: &[&str]) {
+        helm(&[&INSTALL, options].concat());
+    }
+
     /// A namespace of one's own, whose name begins so. It ends with the value.
+    #[expect(clippy::unused_self, reason = "whoever has one has a turn")]
     pub fn namespace(&self, name: &str) -> Namespace {
-        Namespace::new(name)
+        Namespace::beginning(name)
+    }
+
+    /// A namespace of this name, which examples or documents speak of; for who is alone.
+    #[expect(clippy::unused_self, reason = "whoever has one has a turn")]
+    pub fn namespace_called(&self, name: &str) -> Namespace {
+        Namespace::called(name)
     }
 }
 

@@ -10,8 +10,8 @@ mod playground;
 pub mod shell;
 mod watch;
 
-pub use cluster::{Cluster, RELEASE, SYSTEM};
+pub use cluster::{Cluster, MARK, RELEASE, SYSTEM};
 pub use forward::Forward;
 pub use namespace::Namespace;
-pub use playground::Playground;
+pub use playground::{PASSWORD, Playground};
 pub use watch::Watch;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Forward, Watch,
-    shell::{apply, attempt, kubectl, run},
+    shell::{apply, attempt, kubectl},
 };
 
 /// A namespace in which nothing is admitted that the restricted Pod Security Standard does not admit. When it is dropped it
@@ -19,12 +19,15 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn beginning(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        kubectl(&["create", "namespace", &name]);
-        kubectl(&["label", "namespace", &name, "pod-security.kubernetes.io/enforce=restricted"]);
-        Self { name }
+        Self::called(&format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub(super) fn called(name: &str) -> Self {
+        kubectl(&["create", "namespace", name]);
+        kubectl(&["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"]);
+        Self { name: name.to_owned() }
     }
 
     /// What it is called.
@@ -38,14 +41,6 @@ impl Namespace {
     /// Where that fails.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         kubectl(&[&["-n", &self.name], arguments].concat())
-    }
-
-    /// Applies objects that name no namespace to it.
-    ///
-    /// # Panics
-    /// Where the API server does not take them.
-    pub fn apply(&self, manifest: &str) {
-        run("kubectl", &["-n", &self.name, "apply", "-f", "-"], manifest);
     }
 
     /// Applies a file of the examples to it, in place of the namespace that the file names: whatever is called `there` in the

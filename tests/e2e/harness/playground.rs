@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 /// What the examples call the namespace, and the resource and its channel.
 const EXAMPLE: &str = "quickstart";
 /// Everybody's.
-const PASSWORD: &str = "change-me";
+pub const PASSWORD: &str = "change-me";
 
 /// A namespace with a broker, `mqtt://broker`, and a registry, `registry:5000`, that holds `wasm/demo:1`.
 pub struct Playground {
@@ -22,7 +23,11 @@ pub struct Playground {
 impl Playground {
     /// Starts them in a namespace whose name begins so, and waits until the module is pushed.
     pub fn new(cluster: &Cluster, name: &str) -> Self {
-        let namespace = cluster.namespace(name);
+        Self::within(cluster.namespace(name))
+    }
+
+    /// The same in this namespace.
+    pub fn within(namespace: Namespace) -> Self {
         namespace.apply_example("playground.yaml", EXAMPLE);
         namespace.kubectl(&["rollout", "status", "deployment/broker", "--timeout=2m"]);
         namespace.wait("condition=complete", "job/push");
@@ -38,7 +43,25 @@ impl Playground {
     /// namespace.
     pub fn quickstart(&self) {
         self.namespace.apply_example("quickstart.yaml", EXAMPLE);
-        self.namespace.wait("condition=Ready", &format!("wp/{}", self.namespace.name()));
+        self.namespace.wait("condition=Ready", &self.resource());
+    }
+
+    /// The resource, as `kubectl` takes it.
+    pub fn resource(&self) -> String {
+        format!("wp/{}", self.namespace.name())
+    }
+
+    /// The Pod of its worker.
+    ///
+    /// # Panics
+    /// Where there is none, or another one.
+    pub fn worker(&self) -> Value {
+        let label = format!("wasmproxy.io/resource={}", self.namespace.name());
+        let pods = self.namespace.kubectl(&["get", "pods", "-l", &label, "-o", "json"]);
+        let mut pods: Value = serde_json::from_str(&pods).unwrap();
+        let pods = pods["items"].as_array_mut().unwrap();
+        assert_eq!(pods.len(), 1, "{pods:#?}");
+        pods.remove(0)
     }
 
     /// Pushes a module from outside, under a reference without a host.

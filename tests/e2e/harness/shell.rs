@@ -5,6 +5,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use serde_json::Value;
+
 /// No command takes longer, unless it hangs.
 const PATIENCE_SECONDS: &str = "300";
 
@@ -46,12 +48,21 @@ pub fn helm(arguments: &[&str]) -> String {
     run("helm", arguments, "")
 }
 
-/// Runs what a document says to type, word by word; the first line that fails ends it.
+/// Runs what a document says to type in a folder, word by word; the first line that fails ends it.
 ///
 /// # Panics
 /// Where it fails.
-pub fn bash(block: &str) -> String {
-    run("bash", &["-euo", "pipefail", "-c", block], "")
+pub fn bash_in(folder: &Path, block: &str) -> String {
+    let entered = format!("cd {}\n{block}", folder.display());
+    run("bash", &["-euo", "pipefail", "-c", &entered], "")
+}
+
+/// The objects of a manifest.
+///
+/// # Panics
+/// Where it is none.
+pub fn objects(manifest: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(manifest).unwrap_or_else(|error| panic!("{error}\n{manifest}"))
 }
 
 /// Runs a program to its end, gives it `input`, and returns what it says on standard output.
