@@ -6,10 +6,10 @@ use tempfile::TempDir;
 
 use crate::{
     harness::{
-        Cluster, Namespace,
-        shell::{attempt, bash, kubectl, read, run},
+        Cluster, Namespace, PASSWORD,
+        shell::{attempt, bash_in, kubectl, read, run},
     },
-    midway::is_ready,
+    status::is_ready,
 };
 
 /// The example's resource.
@@ -22,13 +22,12 @@ fn certificates(namespace: &str) -> TempDir {
     let new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
     let signed = format!("{new} -CA ca.crt -CAkey ca.key -addext basicConstraints=critical,CA:false");
     let names = format!("DNS:broker.{namespace},DNS:registry.{namespace},IP:127.0.0.1");
-    bash(&format!(
-        "cd {}
-        {new} -subj /CN=authority -keyout ca.key -out ca.crt
+    let typed = format!(
+        "{new} -subj /CN=authority -keyout ca.key -out ca.crt
         {signed} -subj /CN=servers -addext subjectAltName={names} -keyout server.key -out server.crt
-        {signed} -subj /CN=wasmproxy -keyout tls.key -out tls.crt",
-        folder.path().display()
-    ));
+        {signed} -subj /CN=wasmproxy -keyout tls.key -out tls.crt"
+    );
+    bash_in(folder.path(), &typed);
     folder
 }
 
@@ -120,7 +119,7 @@ fn commands(namespace: &str, registry: &str) -> String {
     let typed: Vec<_> = typed.collect();
     assert!(typed.len() > 5, "{typed:#?}");
     let real = typed.join("\n").replace("-n edge", &format!("-n {namespace}"));
-    real.replace('…', "change-me").replace("registry.example:5000", registry)
+    real.replace('…', PASSWORD).replace("registry.example:5000", registry)
 }
 
 /// Pushes a module, and returns the digest of its manifest.
@@ -129,7 +128,7 @@ fn push(port: u16, reference: &str, certificates: &Path) -> String {
     fs::write(&module, format!("\0asm\x01\0\0\0{reference}")).unwrap();
     let authority = certificates.join("ca.crt");
     let [target, layer] = [format!("127.0.0.1:{port}/{reference}"), format!("{}:application/wasm", module.display())];
-    let user = ["--username=wasmproxy", "--password=change-me", "--ca-file", authority.to_str().unwrap()];
+    let user = ["--username=wasmproxy", "--password", PASSWORD, "--ca-file", authority.to_str().unwrap()];
     let said =
         run("oras", &[&["push", "--no-tty", "--disable-path-validation", &target, &layer], &user[..]].concat(), "");
     said.lines().find_map(|line| line.strip_prefix("Digest: ")).unwrap().to_owned()
@@ -160,7 +159,7 @@ fn the_example_of_every_field_says_what_is_missing_until_it_brings_its_modules()
         "SecretNotFound",
         &["Secret broker does not exist", "with the keys username and password"],
     );
-    bash(&format!("cd {}\n{}", certificates.display(), commands(name, &format!("{registry}:5000"))));
+    bash_in(certificates, &commands(name, &format!("{registry}:5000")));
     until_it_says(&namespace, "BrokerUnreachable", &["broker.example:8883", "check its address"]);
 
     playground(&namespace, certificates);
@@ -182,7 +181,7 @@ fn the_example_of_every_field_says_what_is_missing_until_it_brings_its_modules()
 fn fetch(namespace: &Namespace, certificates: &Path) {
     let broker = namespace.forward("service/broker", 8883);
     let file = |name: &str| certificates.join(name).display().to_string();
-    fs::write(file("password"), "change-me").unwrap();
+    fs::write(file("password"), PASSWORD).unwrap();
     let url = format!("mqtts://127.0.0.1:{}", broker.port);
     let tls = [("--ca-file", "ca.crt"), ("--cert-file", "tls.crt"), ("--key-file", "tls.key")];
     let files: Vec<_> = tls.iter().flat_map(|(option, name)| [(*option).to_owned(), file(name)]).collect();

@@ -20,3 +20,4 @@ mod midway;
 mod modules;
 mod secrets;
 mod sidecars;
+mod status;
