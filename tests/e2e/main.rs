@@ -10,11 +10,14 @@
 
 mod documents;
 mod examples;
+mod full;
 mod harness;
 mod installing;
 mod leftovers;
+mod looking;
 mod losses;
 mod midway;
 mod modules;
 mod secrets;
 mod sidecars;
+mod status;

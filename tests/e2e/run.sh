@@ -8,6 +8,7 @@
 #   KNODE_NET=A.B     the network of that cluster (tests/node): the first of 10.199, 10.198, … that is free, unless said
 #   KUBECONFIG=FILE   another cluster, without wasmproxy: it pulls what it runs, unless
 #   E2E_LOAD=COMMAND  gives it the images in the archives that are appended to this command
+#   E2E_NODE=COMMAND  runs there what is appended to this command, on its node: a test kills processes so, or leaves it out
 #   E2E_THREADS=N     how many tests at a time, at most (4 unless said)
 
 # shellcheck source=tests/lab/lib.sh
@@ -141,7 +142,7 @@ tests compile --no-run
 if [[ $own ]]; then
   traces > "$dir/before"
   step up "$node" up
-  export KUBECONFIG=$state/admin.conf
+  export KUBECONFIG=$state/admin.conf E2E_NODE="$node enter"
 fi
 ((${#load[@]} == 0)) || step load "${load[@]}" "$archive"
 tests tests -- --test-threads="${E2E_THREADS:-4}" ${TEST:+"$TEST"}

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     harness::{Cluster, Namespace, Playground},
-    midway::{condition, is_ready},
+    status::{condition, is_ready},
 };
 
 /// The example's namespace.
