@@ -99,7 +99,7 @@ impl Scrape {
         match what {
             "TYPE" if family.kind.is_empty() => value.clone_into(&mut family.kind),
             "UNIT" if family.unit.is_none() && name.ends_with(&format!("_{value}")) => {
-                family.unit = Some(value.to_owned())
+                family.unit = Some(value.to_owned());
             }
             _ => return None,
         }
