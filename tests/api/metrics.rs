@@ -1,7 +1,9 @@
 //! `docs/metrics.md`: a table of what is said, under a heading for whoever says it. The tables are generated, as the quotations in
 //! the reference are.
 
-use std::{env, fs};
+use std::{collections::BTreeSet, env, fs};
+
+use serde_json::Value;
 
 use wasmproxy::{
     controller,
@@ -65,4 +67,49 @@ fn every_metric_is_described_as_it_describes_itself() {
         return;
     }
     assert_eq!(document, generated, "{DOCUMENT} is not what the code says: run `make generate`");
+}
+
+/// What is known, as one asks for it.
+fn known() -> BTreeSet<String> {
+    let families = tables().into_iter().flat_map(|(_, families)| families);
+    let names = families.flat_map(|family| {
+        let name = family.full_name();
+        let endings: &[&str] = if family.kind == Kind::Histogram { &["_bucket", "_count", "_sum"] } else { &[""] };
+        endings.iter().map(move |ending| format!("{name}{ending}"))
+    });
+    names.collect()
+}
+
+/// Every name of ours in a text.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    words.filter(|word| word.starts_with("wasmproxy_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn rules_and_dashboard_ask_for_what_there_is_and_the_dashboard_leaves_nothing_out() {
+    let read = |file: &str| named(&fs::read_to_string(repository("charts/wasmproxy").join(file)).unwrap());
+    let (rules, dashboard) = (read("alerts/wasmproxy.yaml"), read("dashboards/wasmproxy.json"));
+    assert_eq!(rules.difference(&known()).collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(dashboard.difference(&known()).collect::<Vec<_>>(), [""; 0]);
+    let unseen: Vec<_> = known().difference(&dashboard).cloned().collect();
+    assert_eq!(unseen, ["wasmproxy_reconcile_duration_seconds_count", "wasmproxy_reconcile_duration_seconds_sum"]);
+}
+
+#[test]
+fn every_alert_has_a_section_that_says_what_to_do() {
+    let rules = fs::read_to_string(repository("charts/wasmproxy/alerts/wasmproxy.yaml")).unwrap();
+    let rules: Value = serde_saphyr::from_str(&rules).unwrap();
+    let document = fs::read_to_string(repository("docs/operations.md")).unwrap();
+    let mut alerts = Vec::new();
+    for rule in rules["groups"][0]["rules"].as_array().unwrap() {
+        let name = rule["alert"].as_str().unwrap();
+        let runbook =
+            format!("https://github.com/wasmproxy/wasmproxy/blob/main/docs/operations.md#{}", name.to_lowercase());
+        assert_eq!(rule["annotations"]["runbook_url"], runbook);
+        assert!(rule["annotations"]["summary"].is_string() && rule["annotations"]["description"].is_string(), "{name}");
+        alerts.push(name.to_owned());
+    }
+    let headings = document.lines().filter_map(|line| line.strip_prefix("### WasmProxy"));
+    assert_eq!(headings.map(|rest| format!("WasmProxy{rest}")).collect::<Vec<_>>(), alerts);
 }

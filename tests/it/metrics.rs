@@ -1,6 +1,8 @@
 //! What processes say of themselves in numbers, compared with what they did.
 
+mod alerts;
 mod openmetrics;
+mod prometheus;
 
 use serde_json::json;
 use tokio::process::Command;

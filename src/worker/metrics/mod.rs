@@ -179,3 +179,25 @@ impl Line<'_, '_> {
         self.samples.put(&[&self.name.namespace, &self.name.name, which], value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{telemetry::metrics::Exposition, worker::Progress};
+
+    #[test]
+    fn hundreds_of_workers_have_some_samples_each_under_one_description_for_all() {
+        let (roster, progress) = (Roster::default(), watch::channel(Progress::default()).1);
+        let enter = |i| {
+            let name = Name { namespace: "edge".to_owned(), name: format!("line-{i}") };
+            roster.enter(name, Vitals::waiting(progress.clone()))
+        };
+        let _present: Vec<_> = (0..500).map(enter).collect();
+        let text = Exposition::default().with(roster.clone()).text().unwrap();
+        let lines = |beginning: &str| text.lines().filter(|line| line.starts_with(beginning)).count();
+        assert_eq!(lines("# TYPE "), 1 + FAMILIES.len());
+        assert_eq!(lines("wasmproxy_"), 1 + 500 * 16);
+    }
+}
