@@ -1,4 +1,4 @@
-//! `docs/argocd/health.lua`, run by the Lua that Argo CD's is compatible with, on resources as they were in a cluster.
+//! `charts/wasmproxy/files/argocd/health.lua`, run by the Lua that Argo CD's is compatible with, on resources as they were in a cluster.
 
 use std::{
     fmt::Write as _,
@@ -13,7 +13,7 @@ use crate::repository;
 
 /// Runs the script as Argo CD does: as the body of a function, with the resource in `obj`, without libraries that reach out.
 fn health(resource: &Value) -> (String, String) {
-    let script = fs::read_to_string(repository("docs/argocd/health.lua")).unwrap();
+    let script = fs::read_to_string(repository("charts/wasmproxy/files/argocd/health.lua")).unwrap();
     let program = format!(
         "io, os, string, debug = nil\nlocal print = print\nobj = {}\nlocal function health()\n{script}\nend\n\
          local hs = health()\nprint(hs.status)\nprint(hs.message)\n",

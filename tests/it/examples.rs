@@ -33,7 +33,7 @@ fn releases() -> Vec<PathBuf> {
 }
 
 /// Every object of a file of several.
-fn objects(yaml: &str) -> Vec<Value> {
+pub fn objects(yaml: &str) -> Vec<Value> {
     let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
     objects
 }
@@ -79,7 +79,7 @@ async fn the_api_server_takes_every_example_of_a_resource() {
 }
 
 /// The blocks of a document that are fenced with this after the backticks.
-fn blocks(document: &str, info: &str) -> Vec<String> {
+pub fn blocks(document: &str, info: &str) -> Vec<String> {
     let text = fs::read_to_string(repository().join("docs").join(document)).unwrap();
     let fence = format!("```{info}\n");
     let blocks = text.split(&fence).skip(1);
@@ -89,12 +89,10 @@ fn blocks(document: &str, info: &str) -> Vec<String> {
 #[tokio::test]
 async fn the_api_server_takes_every_manifest_in_a_document() {
     let client = ControlPlane::shared().await.client().await;
-    for document in ["reference.md", "operations.md"] {
-        let manifests = blocks(document, "yaml");
-        assert!(!manifests.is_empty(), "{document}");
-        for object in manifests.iter().flat_map(|manifest| objects(manifest)) {
-            offer(&client, object).await;
-        }
+    let manifests = ["reference.md", "operations.md"].map(|document| blocks(document, "yaml")).concat();
+    assert!(!manifests.is_empty());
+    for object in manifests.iter().flat_map(|manifest| objects(manifest)) {
+        offer(&client, object).await;
     }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Writes what is generated from the code: the resource's definition, for kubectl and for the chart; the chart's schema and README,
-# from its values.yaml; in docs/reference.md what the definition says of each field; and the tables of
-# docs/metrics.md.
+# Writes what is generated: from the code the resource's definition, for kubectl and for the chart, in docs/reference.md what that
+# says of each field, and the tables of docs/metrics.md; from the chart's values.yaml its schema and README, and from its defaults
+# the manifest in deploy/.
 # With --check, fails where a file differs instead; a test does where the reference does.
 # usage: generate.sh [--check]
 
@@ -36,5 +36,7 @@ settle crds/$definition
 settle $chart/files/crds/$definition
 settle $chart/values.schema.json
 settle $chart/README.md
+tests/lab/manifests.sh > "$new/install.yaml"
+settle deploy/install.yaml
 [[ $check ]] || WASMPROXY_GENERATE=1 cargo test --quiet --locked --test api -- \
   reference::what_is_quoted metrics::every_metric > /dev/null

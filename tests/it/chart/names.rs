@@ -7,7 +7,13 @@ use serde_json::Value;
 use super::{attempt, command_line, identity, of_kind, render, text, values};
 
 /// Those that Kubernetes lets be as long as 253 characters.
-const LONG: [&str; 3] = ["CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"];
+const LONG: [&str; 5] = [
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 
 #[tokio::test]
 async fn whatever_the_release_and_the_namespace_are_called_no_name_is_too_long() {

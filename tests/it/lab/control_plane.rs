@@ -41,16 +41,24 @@ impl ControlPlane {
 
     /// The same, with further options of `tests/lab/control-plane.sh`.
     pub async fn start_as(manifests: &[PathBuf], further: &[&str]) -> Self {
+        let crds = repository().join("crds");
+        let manifests = crds.exists().then_some(&crds).into_iter().chain(manifests);
+        let mut options: Vec<_> = manifests.flat_map(|path| ["--apply".into(), path.display().to_string()]).collect();
+        options.extend(further.iter().map(|option| (*option).to_owned()));
+        Self::run(options).await
+    }
+
+    /// One of a test's own that knows no definition of ours.
+    pub async fn bare() -> Self {
+        Self::run(Vec::new()).await
+    }
+
+    async fn run(mut options: Vec<String>) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let name = format!("control-plane-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         // The shared one is never dropped, so its script clears up.
-        let mut options = vec!["--temporary".into()];
-        let crds = repository().join("crds");
-        for path in crds.exists().then_some(&crds).into_iter().chain(manifests) {
-            options.extend(["--apply".into(), path.display().to_string()]);
-        }
-        options.extend(further.iter().map(|option| (*option).to_owned()));
+        options.push("--temporary".into());
         Self { server: Server::start("control-plane.sh", &dir, options).await }
     }
 

@@ -7,7 +7,7 @@
 //! - [`Registry`]: docker-registry, the same, with a helper to push modules.
 //! - [`Pki`]: certificates beyond those that a broker or a registry makes for itself.
 //! - [`OddBroker`]: mosquitto with the manners of other brokers.
-//! - [`tool`]: what people push artifacts with, oras and skopeo.
+//! - [`tool`]: what people push artifacts with, oras and skopeo, and what they install with, helm and kubectl.
 //! - [`FaultProxy`]: what gets in the way between one of these and its clients.
 //!
 //! A server is run by a script in `tests/lab/`, the same that `make demo` uses, and that anybody can start by hand.
@@ -16,6 +16,7 @@
 mod broker;
 mod control_plane;
 mod fault;
+mod helm;
 mod kubelet;
 mod odd_broker;
 mod pki;
@@ -33,6 +34,7 @@ use std::{
 pub use broker::{Broker, BrokerConfig, Maker};
 pub use control_plane::ControlPlane;
 pub use fault::{Direction, FaultProxy};
+pub use helm::{Administrator, chart, template};
 pub use kubelet::{Container, Kubelet};
 pub use odd_broker::{Manner, OddBroker};
 pub use pki::Pki;

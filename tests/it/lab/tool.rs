@@ -1,4 +1,4 @@
-//! Programs that people push artifacts with.
+//! Programs that people push artifacts with, and install with.
 
 use std::{path::Path, process::Stdio};
 
@@ -15,7 +15,12 @@ pub async fn tool(program: &str, dir: &Path, arguments: &[&str]) -> String {
     let script = repository().join("tests/lab/tool.sh");
     let mut command = Command::new(script);
     command.arg(program).args(arguments).current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.env("DOCKER_CONFIG", dir).env("XDG_RUNTIME_DIR", dir).output().await.unwrap();
+    for variable in
+        ["DOCKER_CONFIG", "XDG_RUNTIME_DIR", "KUBECACHEDIR", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"]
+    {
+        command.env(variable, dir);
+    }
+    let output = command.output().await.unwrap();
     let [said, complained] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{program} {}:\n{complained}{said}", arguments.join(" "));
     said

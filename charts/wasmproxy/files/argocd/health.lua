@@ -1,5 +1,5 @@
 -- What Argo CD shows as the health of a WasmProxy: its condition Ready, of the generation that was applied last.
--- docs/operations.md says how to install it.
+-- docs/gitops.md says how to install it.
 local status = obj.status or {}
 
 local conditions = {}
