@@ -20,6 +20,7 @@ async fn by_default_there_is_what_everybody_needs_and_nothing_else() {
             "ClusterRoleBinding /wasmproxy-wasmproxy-system",
             "CustomResourceDefinition /wasmproxies.wasmproxy.io",
             "Deployment wasmproxy-system/wasmproxy",
+            "Lease wasmproxy-system/wasmproxy",
             "Pod wasmproxy-system/wasmproxy-test",
             "PodDisruptionBudget wasmproxy-system/wasmproxy",
             "Role wasmproxy-system/wasmproxy-self",
