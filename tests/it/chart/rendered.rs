@@ -15,6 +15,7 @@ async fn by_default_there_is_what_everybody_needs_and_nothing_else() {
         identities,
         [
             "ClusterRole /wasmproxy-wasmproxy-system",
+            "ClusterRole /wasmproxy-wasmproxy-system-admin",
             "ClusterRole /wasmproxy-wasmproxy-system-edit",
             "ClusterRole /wasmproxy-wasmproxy-system-view",
             "ClusterRoleBinding /wasmproxy-wasmproxy-system",
