@@ -21,6 +21,7 @@ async fn by_default_there_is_what_everybody_needs_and_nothing_else() {
             "ClusterRoleBinding /wasmproxy-wasmproxy-system",
             "CustomResourceDefinition /wasmproxies.wasmproxy.io",
             "Deployment wasmproxy-system/wasmproxy",
+            "Lease wasmproxy-system/wasmproxy",
             "Pod wasmproxy-system/wasmproxy-test",
             "PodDisruptionBudget wasmproxy-system/wasmproxy",
             "Role wasmproxy-system/wasmproxy-self",
@@ -136,6 +137,17 @@ async fn no_two_controllers_run_where_nobody_says_which_of_them_leads() {
     let strategy = |objects: &[Value]| of_kind(objects, "Deployment")[0]["spec"]["strategy"].clone();
     assert_eq!(strategy(&render(&[]).await)["type"], "RollingUpdate");
     assert_eq!(strategy(&render(&[&values("in-process")]).await), json!({"type": "Recreate"}));
+}
+
+/// Whoever leads writes the rest of it, and whatever applies the chart must have no say in that.
+#[tokio::test]
+async fn the_lease_of_the_election_goes_with_the_release_and_has_nothing_in_it() {
+    let objects = render(&["--set=leaderElection.name=mine"]).await;
+    let lease = of_kind(&objects, "Lease")[0];
+    assert_eq!((text(lease, "/metadata/name"), &lease["spec"]), ("mine", &Value::Null));
+    for none in ["leaderElection.createLease=false", "leaderElection.enabled=false,replicas=1"] {
+        assert_eq!(of_kind(&render(&["--set", none]).await, "Lease"), [&Value::Null; 0], "{none}");
+    }
 }
 
 #[tokio::test]
