@@ -178,6 +178,8 @@ async fn the_notes_say_what_to_type_next_and_warn_of_what_may_not_be_meant() {
     assert!(usual.contains("all namespaces") && !usual.contains("WARNING") && !usual.contains("label"), "{usual}");
     for (arguments, said) in [
         ("workers.mode=in-process", "kubectl label secret NAME"),
+        ("workers.mode=in-process", "resources.limits.memory, now 512Mi, has to be enough"),
+        ("hostNetwork=true", "WARNING: hostNetwork is true: no node has room for two Pods with port 9191."),
         ("namespaces={edge,plant}", "the resources of edge, plant"),
         ("crds.enabled=false", "This cluster has none yet"),
         ("replicas=0", "WARNING: replicas is 0"),
