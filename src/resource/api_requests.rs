@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::http::{Method, Request, Response};
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::future::BoxFuture;
 use kube::{Client, Config, client::ClientBuilder};
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use tower::{Layer, Service};
@@ -84,12 +84,32 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let (method, counts) = (word(request.method()), self.counts.clone());
-        let counted = move |answer: &Result<Response<B>, S::Error>| {
-            let code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
-            *counts.counts().entry((method, code)).or_default() += 1;
-        };
-        self.inner.call(request).inspect(counted).boxed()
+        let call = Call { method: word(request.method()), code: None, counts: self.counts.clone() };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            call.ended(answer.as_ref().ok().map(|answer| answer.status().as_u16()));
+            answer
+        })
+    }
+}
+
+/// A call that is under way, counted when it ends: also where whoever made it gives up waiting, and drops it.
+struct Call {
+    method: &'static str,
+    code: Option<u16>,
+    counts: ApiRequests,
+}
+
+impl Call {
+    fn ended(mut self, code: Option<u16>) {
+        self.code = code;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        *self.counts.counts().entry((self.method, self.code)).or_default() += 1;
     }
 }
 
@@ -110,6 +130,7 @@ mod tests {
     use std::convert::Infallible;
 
     use axum::http::StatusCode;
+    use futures::FutureExt as _;
     use tower::service_fn;
 
     use super::*;
@@ -135,6 +156,15 @@ mod tests {
         let requests = ApiRequests::default();
         let mut service = requests.layer(service_fn(async |_: Request<()>| Err::<Response<()>, _>("it is away")));
         let _ = service.call(Request::new(())).await;
+        assert_eq!(requests.counts().get(&("GET", None)), Some(&1));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_somebody_gives_up_is_counted_as_one_without_an_answer() {
+        let requests = ApiRequests::default();
+        let silent = async |_: Request<()>| std::future::pending::<Result<Response<()>, Infallible>>().await;
+        let call = requests.layer(service_fn(silent)).call(Request::new(()));
+        assert!(call.now_or_never().is_none());
         assert_eq!(requests.counts().get(&("GET", None)), Some(&1));
     }
 }

@@ -110,12 +110,14 @@ impl Tracker {
 
     /// How the connection to the broker stands.
     pub(super) fn connection(&self, state: ConnectionState) {
-        if let ConnectionState::Connected { since, .. } = state {
-            // Two connections may look like one, where nobody looked while there was none.
-            let is_known = |before: &ConnectionState| matches!(before, ConnectionState::Connected { since: known, .. } if *known == since);
-            if !self.progress.borrow().broker.as_ref().is_some_and(is_known) {
-                self.counts.connected();
-            }
+        let since = |state: &ConnectionState| match state {
+            ConnectionState::Connected { since, .. } => Some(*since),
+            _ => None,
+        };
+        // By when it was made: where nobody looked while there was none, two connections look like one.
+        let before = self.progress.borrow().broker.as_ref().and_then(since);
+        if since(&state).is_some_and(|made| before != Some(made)) {
+            self.counts.connected();
         }
         self.update(|progress| progress.broker = Some(state));
     }
