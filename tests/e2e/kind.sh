@@ -15,12 +15,6 @@ cluster=wasmproxy-e2e-$$
 dir=$(mktemp -d --tmpdir wasmproxy-kind.XXXXXX)
 export KUBECONFIG=$dir/kubeconfig
 created=
-command=
-
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 finish() {
   local status=$?
@@ -43,16 +37,8 @@ finish() {
   fi
   exit "$status"
 }
-
-# run COMMAND...: in such a way that it ends when we are told to
-run() {
-  local status=0
-  setpriv --pdeathsig TERM setsid "$@" < /dev/null &
-  command=$!
-  wait "$command" || status=$?
-  command=
-  return "$status"
-}
+# shellcheck source=tests/e2e/running.sh
+source tests/e2e/running.sh
 
 engine() { # prints that which kind finds by itself, or as KIND_EXPERIMENTAL_PROVIDER says
   local engine

@@ -31,6 +31,10 @@ fn get_watch_describe_and_events_tell_how_a_module_gets_out() {
     }
     let _ = Command::new("kill").arg(watch.id().to_string()).status();
     let _ = watch.wait();
+    assert!(
+        lines.last().is_some_and(is_out),
+        "`kubectl get wp --watch` has not shown it ready within two minutes: {lines:#?}"
+    );
     let columns = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let header = ["NAME", "CHANNEL", "READY", "PROGRESS", "PUBLISHED", "RECEIPTS", "AGE"];
     assert_eq!(columns(&lines[0]), header);

@@ -17,6 +17,7 @@ mod leftovers;
 mod looking;
 mod losses;
 mod midway;
+#[path = "../it/modules.rs"]
 mod modules;
 mod secrets;
 mod sidecars;

@@ -23,24 +23,18 @@ own=              # non-empty: the cluster is of our own
 [[ ${KUBECONFIG-} ]] || own=1
 
 dir=$(mktemp -d --tmpdir wasmproxy-e2e.XXXXXX)
-command= # process id, and group, of what runs
 phase=
 phases=()
 # What the tests run leaves nothing in the home of whoever runs them.
 export KUBECACHEDIR=$dir/kubectl HELM_CACHE_HOME=$dir/helm/cache HELM_CONFIG_HOME=$dir/helm/config HELM_DATA_HOME=$dir/helm/data \
   DOCKER_CONFIG=$dir/docker
 
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
 finish() {
   local status=$?
   trap '' HUP INT TERM
   set +e
   [[ ! $command ]] || stop
-  [[ $status -eq 0 || $status -ge 128 || $phase != tests ]] || tell
+  ((status == 0 || status >= 128)) || tell
   if [[ $own && -e $dir/before ]]; then
     if [[ ${KEEP-} && $status -lt 128 ]]; then keep; else leave || status=1; fi
   fi
@@ -48,16 +42,8 @@ finish() {
   ((${#phases[@]} == 0)) || printf '%s\n' "" "${phases[@]}"
   exit "$status"
 }
-
-# run COMMAND...: in a group of its own, in such a way that all of it ends when we are told to
-run() {
-  local status=0
-  setpriv --pdeathsig TERM setsid "$@" < /dev/null &
-  command=$!
-  wait "$command" || status=$?
-  command=
-  return "$status"
-}
+# shellcheck source=tests/e2e/running.sh
+source tests/e2e/running.sh
 
 stop() {
   kill -TERM -- "-$command" 2> /dev/null
@@ -76,9 +62,20 @@ step() {
 
 tests() { step "$1" cargo test --locked --test e2e "${@:2}"; }
 
-# tell: what the cluster looks like: in files, and the gist of it here
+# tell: what there is to know of a failure: in files, and the gist of it here
 tell() {
-  rm -rf "$failed" && mkdir -p "$failed/pods"
+  [[ $phase != @(up|load|tests) ]] || rm -rf "$failed"
+  [[ $phase != @(up|load) || ! $own ]] || tell_node
+  [[ $phase != tests ]] || tell_cluster
+}
+
+tell_node() {
+  mkdir -p "$failed" && cp -r "$state/log" "$failed/node"
+  printf '\nThe cluster did not come up: see above. The logs of its node are in %s\n' "$failed/node"
+} >&2
+
+tell_cluster() {
+  mkdir -p "$failed/pods"
   kubectl get pods,events -A -o wide &> "$failed/cluster.txt"
   kubectl describe nodes,pods -A &> "$failed/described.txt"
   local namespace pod

@@ -7,7 +7,7 @@
 #         Go module; kstatus, by which others judge an object's status, from its Go module; helm from its Go module;
 #         Prometheus, and the definitions of its operator, from its Go module; and the Lua that Argo CD's is compatible with
 #   image what builds the container image: for the architecture that ARCH names, or this machine's
-#   e2e   what tests on a whole cluster type: helm, kubectl and oras, from their Go modules
+#   e2e   what tests on a whole cluster type: openssl, and helm, kubectl and oras from their Go modules
 #   node  what a cluster of one node is made of (tests/node), and what its Pods run: Debian's packages, and Go modules
 #   kind  kind, from its Go module: it needs a container engine besides
 #   fuzz  the fuzzer
@@ -72,8 +72,9 @@ build_coredns() {
   GOBIN=$coredns/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "github.com/coredns/coredns@$coredns_version"
 }
 
+# Nor is it any other helm: what is generated with it, and what tests read, is what this one says.
 build_helm() {
-  ! command -v helm > /dev/null || return 0
+  [[ ! -x $helm/bin/helm ]] || return 0
   with_go "helm $helm_version from its Go module (minutes, this once)"
   GOBIN=$helm/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath \
     -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$helm_version" "helm.sh/helm/v4/cmd/helm@$helm_version"
@@ -94,7 +95,6 @@ build_mochi() {
   mv "$mochi/new/docker" "$mochi/bin/mochi" && rmdir "$mochi/new"
 }
 
-# Not what else is called so on this machine: another version writes another README.
 # The definitions of the objects by which it is told what to scrape, and when to alert.
 get_prometheus_operator() {
   local new=$prometheus_operator.new kind modules
@@ -112,6 +112,7 @@ get_prometheus_operator() {
   mv "$new" "$prometheus_operator"
 }
 
+# Not what else is called so on this machine: another version writes another README.
 build_helm_docs() {
   [[ ! -x $helm_docs/bin/helm-docs ]] || return 0
   with_go "helm-docs $helm_docs_version from its Go module"
@@ -203,6 +204,7 @@ for purpose; do
       cross_compiler
       ;;
     e2e)
+      packages cc=build-essential setpriv=util-linux openssl=openssl
       build_kubernetes kubectl
       build_helm
       build_oras

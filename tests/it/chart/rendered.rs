@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::{Value, json};
 
-use super::{chart, command_line, container, helm_at, identity, of_kind, render, text, values};
-use crate::{lab::repository, standalone::program};
+use super::{command_line, container, identity, of_kind, render, text, values};
+use crate::{
+    lab::{chart, helm, repository},
+    standalone::program,
+};
 
 #[tokio::test]
 async fn by_default_there_is_what_everybody_needs_and_nothing_else() {
@@ -167,7 +170,7 @@ async fn a_disruption_budget_is_there_for_several_replicas_only() {
 async fn notes(arguments: &[&str]) -> String {
     let chart = chart();
     let fixed = ["install", "wasmproxy", chart.to_str().unwrap(), "--dry-run=client", "--namespace=wasmproxy-system"];
-    let said = helm_at(None, &[&fixed[..], arguments].concat()).await.unwrap();
+    let said = helm(&[&fixed[..], arguments].concat()).await.unwrap();
     said.split_once("\nNOTES:\n").unwrap().1.to_owned()
 }
 
