@@ -38,7 +38,7 @@ folders() {
 }
 
 settings() {
-  sysctl -a 2> /dev/null | grep -E '^(kernel\.(panic|keys\.root)|vm\.(overcommit_memory|panic_on_oom)|fs\.inotify|net\.(bridge|ipv4\.ip_forward|ipv4\.conf\.all|ipv4\.vs))'
+  sysctl -a 2> /dev/null | grep -E '^(kernel\.(panic|keys\.root)|vm\.(overcommit_memory|panic_on_oom)|fs\.inotify|net\.(bridge|ipv4\.ip_forward|ipv4\.conf\.all))'
 }
 
 others() { grep -vE "knode-[0-9]+-[0-9]+" || true; } # lines of the nodes that are not ours
