@@ -48,7 +48,7 @@ generate: ## Write what is generated: crds/, the chart's schema and README, and 
 	tests/lab/setup.sh chart
 	tests/lab/generate.sh
 
-release-fixtures: ## Write down what this version admits and says of itself: tests/releases/VERSION
+release-fixtures: ## Write down what this version admits, says of itself and is installed by: tests/releases/VERSION
 	tests/lab/setup.sh test
 	cargo test --locked --test it controller::record -- --ignored
 	tests/lab/record-chart.sh

@@ -115,7 +115,19 @@ async fn text(mut response: reqwest::Response) -> reqwest::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        net::Ipv4Addr,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
     use super::*;
+    use crate::{
+        telemetry::probes::{self, Probes},
+        tls::install_provider,
+    };
 
     #[test]
     fn only_what_probes_are_can_be_asked() {
@@ -123,5 +135,34 @@ mod tests {
         for odd in ["https://127.0.0.1:9191/readyz", "127.0.0.1:9191/readyz", "file:///readyz", "http://", ""] {
             assert!(url(odd).is_err(), "{odd}");
         }
+    }
+
+    /// Probes that are unwell once, when they are asked for `/readyz`.
+    async fn unwell_once() -> (Probes, Url) {
+        install_provider();
+        let listener = probes::listen(Some(Ipv4Addr::LOCALHOST.into()), 0).await.unwrap();
+        let asked = Arc::new(AtomicBool::new(false));
+        let ready = move || asked.swap(true, Ordering::Relaxed).then_some(()).ok_or("not yet".to_owned());
+        let probes = Probes::serve(listener, probes::router(|| Ok(()), ready)).unwrap();
+        let url = url(&format!("http://{}/readyz", probes.address())).unwrap();
+        (probes, url)
+    }
+
+    #[tokio::test]
+    async fn it_tells_the_answer_or_that_there_is_none() {
+        let (probes, url) = unwell_once().await;
+        assert_eq!(until_well(&url, Duration::ZERO).await.unwrap_err().to_string(), "not yet\n");
+        assert_eq!(until_well(&url, Duration::ZERO).await.unwrap(), "ok\n");
+        let nowhere = url.join("/nowhere").unwrap();
+        assert_eq!(until_well(&nowhere, Duration::ZERO).await.unwrap_err().to_string(), "404 Not Found");
+        drop(probes);
+        let silent = until_well(&url, Duration::ZERO).await.unwrap_err().to_string();
+        assert!(silent.starts_with(&format!("{url} does not answer: ")), "{silent}");
+    }
+
+    #[tokio::test]
+    async fn it_waits_for_a_good_answer_if_it_is_told_to() {
+        let (_probes, url) = unwell_once().await;
+        assert_eq!(until_well(&url, Duration::from_secs(60)).await.unwrap(), "ok\n");
     }
 }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod brokers;
+mod chart;
 mod controller;
 mod credentials_policy;
 mod device;

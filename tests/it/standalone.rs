@@ -8,4 +8,4 @@ mod memory;
 mod process;
 mod signals;
 
-pub use process::{Process, worker};
+pub use process::{Process, program, worker};

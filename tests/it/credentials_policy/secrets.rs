@@ -1,4 +1,4 @@
-//! What is said when a Secret is written that a WasmProxy names already.
+//! What is said when a Secret is written that a `WasmProxy` names already.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What is said when a WasmProxy is written.
+//! What is said when a `WasmProxy` is written.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
