@@ -4,8 +4,6 @@
 #   docker buildx build --platform=linux/arm64 .       for another one: compiled by a cross compiler, never emulated
 #   buildah bud --target=packed DIR                    from DIR/wasmproxy, which is built already: pulls nothing
 
-ARG RUST=1.95
-
 # What both ends of this file are made of.
 FROM scratch AS common
 ARG VERSION=dev
@@ -26,19 +24,18 @@ FROM common AS packed
 COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY wasmproxy /wasmproxy
 
-FROM --platform=$BUILDPLATFORM rust:${RUST}-slim-bookworm AS build
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-slim-bookworm AS build
 ARG TARGETARCH
-# Of the same architecture the compiler has no package of its own.
-RUN case "$TARGETARCH-$(dpkg --print-architecture)" in \
-      amd64-amd64 | arm64-arm64) packages="" ;; \
-      amd64-*) packages="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
-      arm64-*) packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
-      *) echo "There is no wasmproxy for $TARGETARCH" >&2; exit 1 ;; \
+RUN case "$TARGETARCH" in \
+      amd64) target=x86_64-unknown-linux-gnu compiler="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+      arm64) target=aarch64-unknown-linux-gnu compiler="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+      *) echo "There is no wasmproxy for '$TARGETARCH'" >&2; exit 1 ;; \
     esac \
+ && if [ "$TARGETARCH" = "$(dpkg --print-architecture)" ]; then compiler=; fi \
  && apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev $packages \
- && rm -rf /var/lib/apt/lists/*
-RUN case "$TARGETARCH" in amd64) rustup target add x86_64-unknown-linux-gnu ;; arm64) rustup target add aarch64-unknown-linux-gnu ;; esac
+ && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev $compiler \
+ && rm -rf /var/lib/apt/lists/* \
+ && rustup target add "$target"
 WORKDIR /wasmproxy
 COPY tests/lab/static.sh /usr/local/bin/
 # First the dependencies, with nothing to depend on them: this layer stays while only our own code changes.

@@ -22,14 +22,14 @@ echo "Building $name for $arch"
 binary=$("$lab/static.sh" "$arch")
 
 dir=$(mktemp -d --tmpdir wasmproxy-image.XXXXXX)
-trap 'rm -rf "$dir"' EXIT
+trap 'chmod -R u+w "$dir" && rm -rf "$dir"' EXIT # a layer's root may be written by root only
 mkdir "$dir/context"
 install -m 755 "$binary" "$dir/context/wasmproxy"
 # Those that Debian trusts, not those that this machine was told to trust besides.
 cat /usr/share/ca-certificates/mozilla/*.crt > "$dir/context/ca-certificates.crt"
 chmod 644 "$dir/context/ca-certificates.crt"
 
-export TMPDIR=$dir
+export TMPDIR=$dir HOME=$dir/home # what buildah keeps goes with it
 builder() { buildah --root "$dir/root" --runroot "$dir/run" --storage-driver vfs "$@"; }
 builder bud --quiet --layers --isolation chroot --format oci --identity-label=false --timestamp "$epoch" \
   --arch "$arch" --target packed --build-arg "TARGETARCH=$arch" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
