@@ -43,8 +43,11 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
  && static.sh "$TARGETARCH" && rm -r src
 COPY src src
+# Below the dependencies, for which it would be another layer with each commit.
+ARG REVISION=unknown
 # Cargo goes by times: ours have to be later than those of the stand-ins.
-RUN find src -type f -exec touch {} + && mv "$(static.sh "$TARGETARCH")" /usr/local/bin/wasmproxy
+RUN export WASMPROXY_REVISION="$REVISION" \
+ && find src -type f -exec touch {} + && mv "$(static.sh "$TARGETARCH")" /usr/local/bin/wasmproxy
 
 FROM common
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

@@ -53,5 +53,5 @@ release-fixtures: ## Write down what this version admits, says of itself and is 
 	cargo test --locked --test it controller::record -- --ignored
 	tests/lab/record-chart.sh
 
-setup: ## Get what is missing on this machine for all of the above
+setup: ## Get what is missing on this machine for test, demo and lint
 	tests/lab/setup.sh test demo lint

@@ -12,7 +12,6 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use kube::Client;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -28,11 +27,12 @@ use super::{
 };
 use crate::{
     api::quantity::parse_bytes,
-    controller::{self, Health, InvalidTerms, LeaseLost, Options, WorkerMode},
+    controller::{self, Health, InvalidTerms, LeaseLost, Metrics, Options, WorkerMode},
     registry::{Cache, CacheError},
-    resource::api_server::with_timeouts,
+    resource::{api_requests::ApiRequests, api_server::with_timeouts},
     telemetry::{
         logs,
+        metrics::Exposition,
         probes::{self, Probes},
     },
 };
@@ -71,7 +71,7 @@ pub(super) struct ControllerArgs {
     /// Bytes that modules may take up there, such as 512Mi
     #[arg(long, env = "WASMPROXY_CACHE_SIZE", default_value = CACHE_SIZE, value_parser = parse_bytes)]
     cache_size: u64,
-    /// Port of /healthz and /readyz; 0 for none
+    /// Port of /healthz, /readyz and /metrics; 0 for none
     #[arg(long, env = "WASMPROXY_HTTP_PORT", default_value_t = 9191)]
     http_port: u16,
     /// Address of that port [default: all of this machine]
@@ -154,15 +154,18 @@ async fn serve(args: &ControllerArgs, workers: Workers, mut options: Options) ->
     let stop = stop_on_signal()?;
     let config = with_timeouts(cluster::config().await?);
     info!(version = env!("CARGO_PKG_VERSION"), cluster = %config.cluster_url, "starting");
-    let client = Client::try_from(config)?;
+    let requests = ApiRequests::default();
+    let client = requests.client(config)?;
     let health = Health::default();
+    let metrics = Metrics::of(&health);
+    let exposition = Exposition::default().with(metrics.clone()).with(requests);
     // Before the API server is asked for anything: one that is away is no reason to start this container anew.
-    let _probes = probes(args, health.clone()).await?;
+    let _probes = probes(args, health.clone(), exposition).await?;
     if workers == Workers::Pods {
         let Some(pods) = stop.run_until_cancelled(args.pods.options(&client)).await else { return Ok(()) };
         options.workers = WorkerMode::Pods(pods?);
     }
-    Ok(controller::run(client, options, health, stop).await?)
+    Ok(controller::run(client, options, health, metrics, stop).await?)
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.
@@ -177,8 +180,8 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-/// What [`Health`] says, at `--http-port`.
-async fn probes(args: &ControllerArgs, health: Health) -> Result<Option<Probes>, Failure> {
+/// What [`Health`] and metrics say, at `--http-port`.
+async fn probes(args: &ControllerArgs, health: Health, metrics: Exposition) -> Result<Option<Probes>, Failure> {
     let port = args.http_port;
     if port == 0 {
         return Ok(None);
@@ -186,7 +189,7 @@ async fn probes(args: &ControllerArgs, health: Health) -> Result<Option<Probes>,
     let (alive, ready) = (health.clone(), health);
     let listen = async {
         let listener = probes::listen(args.http_host, port).await?;
-        Probes::serve(listener, probes::router(move || alive.alive(), move || ready.ready()))
+        Probes::serve(listener, probes::router(move || alive.alive(), move || ready.ready()).merge(metrics.router()))
     };
     listen.await.map(Some).map_err(|source| Failure::Probes { port, source })
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{error::Error, watch::Watched};
+use super::{error::Error, metrics::Reconciles, watch::Watched};
 use crate::{
     resource::{api_server::in_time, status::version},
     telemetry::heartbeat::Heartbeat,
@@ -44,6 +44,7 @@ pub(super) async fn drive<C, F>(
     controller: Controller<Watched>,
     context: Arc<C>,
     heart: Heartbeat,
+    reconciles: Reconciles,
     reconcile: impl Fn(Arc<Watched>, Arc<C>) -> F,
     error_policy: impl Fn(Arc<Watched>, &Error, Arc<C>) -> Action,
 ) where
@@ -54,7 +55,14 @@ pub(super) async fn drive<C, F>(
     let outcomes = controller
         .reconcile_on(pulse(heart.interval()))
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .run(|watched, context| Box::pin(in_bounds(reconcile(watched, context))), error_policy, context);
+        .run(
+            |watched, context| {
+                let (reconciles, reconciliation) = (reconciles.clone(), in_bounds(reconcile(watched, context)));
+                Box::pin(async move { reconciles.measure(reconciliation).await })
+            },
+            error_policy,
+            context,
+        );
     let mut outcomes = pin!(outcomes);
     while let Some(outcome) = outcomes.next().await {
         heart.beat();

@@ -59,8 +59,14 @@ async fn a_loop_at_rest_turns() {
     let (store, _writer) = store(&[]);
     let heart = heart();
     let reconcile = |_, _: Arc<()>| future::ready(Ok(Action::await_change()));
-    let _loop =
-        AbortOnDropHandle::new(tokio::spawn(drive(controller(&store), ().into(), heart.clone(), reconcile, retry)));
+    let _loop = AbortOnDropHandle::new(tokio::spawn(drive(
+        controller(&store),
+        ().into(),
+        heart.clone(),
+        Reconciles::default(),
+        reconcile,
+        retry,
+    )));
     for _ in 0..100 {
         sleep(LIMIT / 3).await;
         assert_eq!(heart.check(), Ok(()));
@@ -72,7 +78,8 @@ async fn a_loop_that_nothing_drives_is_found_out() {
     let (store, _writer) = store(&[]);
     let heart = heart();
     let reconcile = |_, _: Arc<()>| future::ready(Ok(Action::await_change()));
-    let mut stuck = Box::pin(drive(controller(&store), ().into(), heart.clone(), reconcile, retry));
+    let mut stuck =
+        Box::pin(drive(controller(&store), ().into(), heart.clone(), Reconciles::default(), reconcile, retry));
     assert!(poll!(&mut stuck).is_pending());
     advance(LIMIT + Duration::from_secs(1)).await;
     assert_eq!(heart.check(), Err("the loop has not turned for 31 s".into()));
@@ -99,8 +106,14 @@ async fn reconciliations_that_hang_keep_their_places_for_a_while_and_are_no_reas
             Ok(Action::await_change())
         }
     };
-    let _loop =
-        AbortOnDropHandle::new(tokio::spawn(drive(controller(&store), ().into(), heart.clone(), reconcile, retry)));
+    let _loop = AbortOnDropHandle::new(tokio::spawn(drive(
+        controller(&store),
+        ().into(),
+        heart.clone(),
+        Reconciles::default(),
+        reconcile,
+        retry,
+    )));
     for _ in 0..LONGEST.as_secs() + 1 {
         sleep(Duration::from_secs(1)).await;
         assert_eq!(heart.check(), Ok(()));
@@ -116,7 +129,7 @@ fn a_store_that_is_blocked_stops_the_heart() {
     // A loop that blocks its thread may hold up the clock of its runtime, too: so nothing here is told the time by that.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
-    runtime.spawn(drive(controller(&store), ().into(), heart.clone(), reconcile, retry));
+    runtime.spawn(drive(controller(&store), ().into(), heart.clone(), Reconciles::default(), reconcile, retry));
 
     // Who reads the store for ever keeps its writer waiting, and the writer those who come after it.
     let blocked = AtomicBool::new(true);

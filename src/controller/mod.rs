@@ -14,7 +14,7 @@
 //! - Which replica does all this: `lease`. Every one of them watches, so that it can lead at once; one of them reconciles
 //!   (`leading`).
 //! - Wiring: `reconcile`, `context`, `wakes` (who is to be reconciled for another reason than a change of their own),
-//!   `health`, and [`run`].
+//!   `health`, [`metrics`], and [`run`].
 //!
 //! A resource's progress never wakes the controller, a failing resource never delays another, and no deletion ever waits for a
 //! broker: there are no finalizers.
@@ -32,6 +32,7 @@ mod events;
 mod health;
 mod leading;
 mod lease;
+pub mod metrics;
 mod reconcile;
 pub mod rights;
 mod secrets;
@@ -53,9 +54,11 @@ use tracing::{info, warn};
 
 pub use health::Health;
 pub use lease::{InvalidTerms, LeaderElection, LeaseLost, Terms};
+pub use metrics::Metrics;
 
 use context::Context;
 use lease::Campaign;
+use metrics::Reconciles;
 use wakes::Wakes;
 use watch::Watched;
 use watching::{Changes, Watching, apis};
@@ -104,18 +107,28 @@ pub enum WorkerMode {
 
 /// Reconciles while it leads, until `stop` is cancelled, and then hands all workers over, within five seconds.
 ///
-/// `health` says how it is meanwhile. An API server that is away is waited for.
+/// `health` and `metrics` say how it is meanwhile. An API server that is away is waited for.
 ///
 /// # Errors
 /// Where the lease is lost: all work has ended by then, and the process should, too.
-pub async fn run(client: Client, options: Options, health: Health, stop: CancellationToken) -> Result<(), LeaseLost> {
+pub async fn run(
+    client: Client,
+    options: Options,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<(), LeaseLost> {
     let watching = Watching::new(&client, &options.namespaces, options.watch, health.clone());
     let (store, changes) = (watching.store(), watching.changes());
+    metrics.watch(store.clone());
     let wakes = Arc::<Wakes>::default();
     let scopes = Scope::of(&client, &options.namespaces, matches!(options.workers, WorkerMode::Pods(_)), &wakes);
     let children = Arc::new(Children::new(client.clone(), scopes, wakes.clone()));
     let managed = match options.workers {
-        WorkerMode::InProcess => Managed::InProcess(InProcess::new(client.clone(), store.clone(), options.cache)),
+        WorkerMode::InProcess => {
+            let (store, roster) = (store.clone(), metrics.workers.clone());
+            Managed::InProcess(InProcess::new(client.clone(), store, options.cache, roster))
+        }
         WorkerMode::Pods(pods) => Managed::Pods(Pods::new(children.clone(), pods)),
     };
     let workers = Workers::new(managed, children.clone());
@@ -129,7 +142,8 @@ pub async fn run(client: Client, options: Options, health: Health, stop: Cancell
         watching.run(move |resource| seeing.see(resource), move |departure| departing.depart(&departure)),
     ));
     let _learning = AbortOnDropHandle::new(tokio::spawn(learn(children.clone(), store.clone(), health.clone())));
-    let replica = Replica { client, namespaces: options.namespaces, store, changes, context, health };
+    let reconciles = metrics.reconciles;
+    let replica = Replica { client, namespaces: options.namespaces, store, changes, context, health, reconciles };
     let ended = match options.leader {
         Some(election) => replica.campaign(election, stop).await,
         None => {
@@ -159,6 +173,7 @@ struct Replica {
     changes: Changes,
     context: Arc<Context>,
     health: Health,
+    reconciles: Reconciles,
 }
 
 impl Replica {
@@ -190,7 +205,7 @@ impl Replica {
         self.health.lead(true);
         let apis = apis(&self.client, &self.namespaces);
         let (store, changes, context) = (self.store.clone(), self.changes.clone(), self.context.clone());
-        let (health, wakes) = (self.health.clone(), self.context.wakes.clone());
+        let (health, wakes, reconciles) = (self.health.clone(), self.context.wakes.clone(), self.reconciles.clone());
         let reconciling = async move {
             health.settled().await;
             leading::catch_up(apis, &store, changes.seen()).await;
@@ -202,7 +217,7 @@ impl Replica {
             let heart = health.reconciling.clone();
             let told = context.clone();
             tokio::join!(
-                leading::drive(controller, context, heart, reconcile::reconcile, reconcile::error_policy),
+                leading::drive(controller, context, heart, reconciles, reconcile::reconcile, reconcile::error_policy),
                 events::publish(told.client.clone(), &told.narrator),
             );
         };

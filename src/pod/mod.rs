@@ -52,7 +52,7 @@ use crate::{
     mqtt::SessionEnd,
     registry::Cache,
     resource::reporter::{Ending, Left},
-    worker::{WorkerConfig, session_end},
+    worker::{WorkerConfig, metrics::Roster, session_end},
 };
 
 /// How often the mounted Secrets are looked at: a few small files in memory.
@@ -83,7 +83,7 @@ pub struct Options {
 pub struct BrokenDown;
 
 /// Does what the resource says until `stop` is cancelled, and then hands over, within 15 s. A resource that is not there, or
-/// suspended, and an API server that is away, are waited for.
+/// suspended, and an API server that is away, are waited for. `health` says how it is meanwhile, and in `roster` is its worker.
 ///
 /// # Errors
 /// Where the process should be started anew.
@@ -91,6 +91,7 @@ pub async fn run(
     client: Client,
     options: Options,
     health: Arc<Health>,
+    roster: Roster,
     stop: CancellationToken,
 ) -> Result<(), BrokenDown> {
     let Options { namespace, name, uid, secrets, cache, is_managed, watch: lifetime } = options;
@@ -108,8 +109,15 @@ pub async fn run(
         async move { watch::follow(api, &name, uid, lifetime, sender).await }
     }));
     let mounts = Mounts { root: secrets, namespace, files: FileSystem };
-    let mut pod =
-        Pod { board, mounts, cache, shift: None, left: None, run_by: is_managed.then_some(Management::Managed) };
+    let mut pod = Pod {
+        board,
+        mounts,
+        cache,
+        roster,
+        shift: None,
+        left: None,
+        run_by: is_managed.then_some(Management::Managed),
+    };
     pod.run(view, &health, &stop).await?;
     pod.end(&api, &name).await;
     Ok(())
@@ -120,6 +128,7 @@ struct Pod {
     board: StatusBoard,
     mounts: Mounts,
     cache: Option<Cache>,
+    roster: Roster,
     shift: Option<Shift>,
     /// What the last shift left.
     left: Option<Left>,
@@ -207,7 +216,8 @@ impl Pod {
                     Some(shift) if shift.told().is_some() => shift.tell(told),
                     _ => {
                         self.clear(SessionEnd::Keep).await;
-                        self.shift = Some(Shift::work(resource, told, self.left.as_ref(), self.board.clone()));
+                        self.shift =
+                            Some(Shift::work(resource, told, self.left.as_ref(), self.board.clone(), &self.roster));
                     }
                 }
             }
@@ -227,7 +237,7 @@ impl Pod {
                 let session =
                     before.zip(config).map_or(SessionEnd::Keep, |(before, config)| session_end(before, config));
                 self.clear(session).await;
-                self.shift = Some(Shift::wait(resource, config, self.left.as_ref(), self.board.clone()));
+                self.shift = Some(Shift::wait(resource, config, self.left.as_ref(), self.board.clone(), &self.roster));
             }
         }
     }

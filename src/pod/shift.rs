@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kube::ResourceExt as _;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -19,7 +20,10 @@ use crate::{
         reporter::{Ending, Left, Reporter},
         status::later,
     },
-    worker::{Progress, Worker, WorkerConfig},
+    worker::{
+        Progress, Worker, WorkerConfig,
+        metrics::{Name, Presence, Roster, Vitals},
+    },
 };
 
 /// How long the end of a session may take, so that all is over within the 10 s that are promised.
@@ -36,6 +40,7 @@ pub(super) struct Shift {
     /// The worker is about to be told to end.
     ending: CancellationToken,
     reporter: JoinHandle<Reporter<StatusBoard>>,
+    _presence: Presence,
 }
 
 enum Post {
@@ -46,12 +51,18 @@ enum Post {
 
 impl Shift {
     /// Starts a worker with the memory that the resource, and what was done before, are.
-    pub fn work(resource: &Arc<WasmProxy>, told: Box<Told>, before: Option<&Left>, board: StatusBoard) -> Self {
+    pub fn work(
+        resource: &Arc<WasmProxy>,
+        told: Box<Told>,
+        before: Option<&Left>,
+        board: StatusBoard,
+        roster: &Roster,
+    ) -> Self {
         let WorkerConfig { generation, broker, .. } = &told.config;
         info!(generation, broker = %broker.url, client = broker.client_id, topics = %told.config.prefix, "worker starts");
         let worker = Worker::start(told.config.clone(), remembered(resource, before));
-        let progress = worker.progress();
-        Self::begin(resource, Post::Works(worker, told), progress, before, board)
+        let (progress, presence) = (worker.progress(), roster.enter(name(resource), worker.vitals()));
+        Self::begin(resource, Post::Works(worker, told), progress, before, board, presence)
     }
 
     /// Reports on what there is, and does nothing.
@@ -60,9 +71,11 @@ impl Shift {
         config: Option<&WorkerConfig>,
         before: Option<&Left>,
         board: StatusBoard,
+        roster: &Roster,
     ) -> Self {
         let (sender, progress) = watch::channel(waiting(resource, config, remembered(resource, before)));
-        Self::begin(resource, Post::Waits(sender), progress, before, board)
+        let presence = roster.enter(name(resource), Vitals::waiting(progress.clone()));
+        Self::begin(resource, Post::Waits(sender), progress, before, board, presence)
     }
 
     fn begin(
@@ -71,6 +84,7 @@ impl Shift {
         progress: watch::Receiver<Progress>,
         before: Option<&Left>,
         board: StatusBoard,
+        presence: Presence,
     ) -> Self {
         let uid = resource.metadata.uid.clone();
         board.be_of(uid.clone());
@@ -81,7 +95,7 @@ impl Shift {
             let (look, ending) = (look.clone(), ending.clone());
             tokio::spawn(async move { reporter.run(&look, &ending).await })
         };
-        Self { uid, post, look, ending, reporter }
+        Self { uid, post, look, ending, reporter, _presence: presence }
     }
 
     /// What the worker was told; nothing where it waits.
@@ -158,6 +172,11 @@ impl Shift {
         }
         reporter
     }
+}
+
+/// What metrics call the worker of `resource`.
+fn name(resource: &WasmProxy) -> Name {
+    Name { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() }
 }
 
 /// What a worker that waits would begin with.

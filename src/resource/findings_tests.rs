@@ -177,3 +177,11 @@ fn a_broker_that_knows_of_no_subscriber_says_so() {
         assert_eq!(published(&progress), (ConditionStatus::True, Reason::NoSubscribers), "{phase:?}");
     }
 }
+
+#[test]
+fn metrics_call_a_failure_what_conditions_call_it() {
+    // A configuration that cannot be used fails before anything is sent.
+    for reason in WORST_FIRST.into_iter().filter(|reason| *reason != FailureReason::InvalidConfiguration) {
+        assert_eq!(format!("{reason:?}"), failure_reason(reason).as_str());
+    }
+}

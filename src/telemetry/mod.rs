@@ -2,8 +2,10 @@
 //!
 //! - [`logs`]: lines on standard error, for people or as JSON;
 //! - [`heartbeat`]: whether a loop still turns;
-//! - [`probes`]: HTTP for those who ask whether it is alive and ready.
+//! - [`probes`]: HTTP for those who ask whether it is alive and ready;
+//! - [`metrics`]: numbers for Prometheus, on the same port.
 
 pub mod heartbeat;
 pub mod logs;
+pub mod metrics;
 pub mod probes;

@@ -246,7 +246,7 @@ impl Channel {
 
     fn connection_changed(&mut self) {
         let state = self.connection.borrow_and_update().clone();
-        self.link.tracker.update(|progress| progress.broker = Some(state));
+        self.link.tracker.connection(state);
     }
 
     /// A transfer under way waits for other credentials, or goes on with them.

@@ -11,7 +11,8 @@
 //! - `look`: what a reference means, and how that is cut (`cut`);
 //! - `pass`, `publisher`, `source`, `known`: a module on its way from the registry to the broker's acknowledgement, chunk by
 //!   chunk, within one budget for all (`turns`);
-//! - `tracker`: the one place that changes the progress.
+//! - `tracker`: the one place that changes the progress;
+//! - [`metrics`]: what a worker says of itself in numbers.
 
 mod again;
 mod allow;
@@ -23,6 +24,7 @@ mod holds;
 mod known;
 mod link;
 mod look;
+pub mod metrics;
 mod notices;
 mod pace;
 mod pass;
@@ -54,12 +56,14 @@ pub use progress::{
 pub(crate) use supervisor::session_end;
 
 use crate::mqtt::SessionEnd;
+use metrics::Vitals;
 use tracker::Tracker;
 
 /// A running worker.
 pub struct Worker {
     config: watch::Sender<WorkerConfig>,
     progress: watch::Receiver<Progress>,
+    vitals: Vitals,
     stop: oneshot::Sender<SessionEnd>,
     task: JoinHandle<()>,
 }
@@ -72,10 +76,11 @@ impl Worker {
     pub fn start(config: WorkerConfig, memory: Progress) -> Self {
         let tracker = Tracker::new(memory);
         let progress = tracker.subscribe();
+        let vitals = Vitals::new(progress.clone(), tracker.counts());
         let (config, configured) = watch::channel(config);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(supervisor::supervise(configured, tracker, stopped).in_current_span());
-        Self { config, progress, stop, task }
+        Self { config, progress, vitals, stop, task }
     }
 
     /// Tells the worker to do something else. Passes that the change does not touch go on; so do all where only credentials or
@@ -91,6 +96,11 @@ impl Worker {
     /// How far it is.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// What its metrics are read from.
+    pub fn vitals(&self) -> Vitals {
+        self.vitals.clone()
     }
 
     /// Finishes the chunks in flight, ends or keeps the MQTT session, and ends: within 10 s, whatever it is doing and whoever does

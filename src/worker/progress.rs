@@ -62,7 +62,7 @@ pub struct Failure {
 }
 
 /// Why something did not work, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureReason {
     /// The registry cannot be reached, or does not answer as it should.
     RegistryUnreachable,

@@ -9,12 +9,14 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
+    metrics::Counts,
     progress::{ArtifactProgress, Failure, Phase, Progress, RegistryState, Source, Totals},
     receipts::Count,
     wish::{PassId, Ticket},
 };
 use crate::{
     digest::Digest,
+    mqtt::ConnectionState,
     protocol::ChunkHead,
     registry::{Reference, RegistryError},
 };
@@ -28,6 +30,7 @@ pub(super) struct Tracker {
     progress: Arc<watch::Sender<Progress>>,
     /// The pass that each entry shows, while there is one.
     shown: Arc<Mutex<HashMap<String, PassId>>>,
+    counts: Arc<Counts>,
 }
 
 impl Tracker {
@@ -39,11 +42,16 @@ impl Tracker {
             // What was only being sent again is none the less published.
             artifact.phase = if artifact.completed.is_some() { Phase::Published } else { Phase::Pending };
         }
-        Self { progress: Arc::new(watch::Sender::new(memory)), shown: Arc::default() }
+        Self { progress: Arc::new(watch::Sender::new(memory)), shown: Arc::default(), counts: Arc::default() }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// What is counted for the metrics alone.
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        self.counts.clone()
     }
 
     /// The request to stream everything again that was handled last.
@@ -98,6 +106,20 @@ impl Tracker {
                 artifact.phase = Phase::Resolving;
             }
         });
+    }
+
+    /// How the connection to the broker stands.
+    pub(super) fn connection(&self, state: ConnectionState) {
+        let since = |state: &ConnectionState| match state {
+            ConnectionState::Connected { since, .. } => Some(*since),
+            _ => None,
+        };
+        // By when it was made: where nobody looked while there was none, two connections look like one.
+        let before = self.progress.borrow().broker.as_ref().and_then(since);
+        if since(&state).is_some_and(|made| before != Some(made)) {
+            self.counts.connected();
+        }
+        self.update(|progress| progress.broker = Some(state));
     }
 
     /// The registry has answered, well or not.
@@ -218,6 +240,7 @@ impl Tracker {
 
     /// A pass did not work, or did not come about. What was published before stays so, with a word on why it could not be looked at.
     pub(super) fn failed(&self, pass: &Ticket, failure: Failure) {
+        self.counts.failed(failure.reason);
         let speaks = self.leave(pass);
         self.both_mut(&pass.wish.reference, &pass.wish.app_name, |artifact, totals| {
             totals.failed += 1;
@@ -254,6 +277,9 @@ impl Tracker {
     /// A device says that it holds the module that `reference` means. What an earlier worker counted goes on; where it has
     /// lost count, what is known by name is the least.
     pub(super) fn received(&self, reference: &Reference, count: Count) {
+        if count.is_first {
+            self.counts.received();
+        }
         self.update(|progress| {
             if let Some(artifact) = progress.artifacts.get_mut(&reference.to_string()) {
                 artifact.receipts = artifact.receipts.saturating_add(u32::from(count.is_first)).max(count.devices);

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper that cannot go on fails its test, and says where")]
 
 mod argocd;
+mod metrics;
 mod narrowing;
 mod reference;
 mod releases;

@@ -8,8 +8,9 @@ use crate::{
         shell::{attempt, helm, kubectl},
     },
     leftovers,
-    midway::{Midway, life},
+    midway::Midway,
     modules::module,
+    status::life,
 };
 
 const CHART: &str = "charts/wasmproxy";

@@ -15,12 +15,6 @@ cluster=wasmproxy-e2e-$$
 dir=$(mktemp -d --tmpdir wasmproxy-kind.XXXXXX)
 export KUBECONFIG=$dir/kubeconfig
 created=
-command=
-
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 finish() {
   local status=$?
@@ -43,27 +37,19 @@ finish() {
   fi
   exit "$status"
 }
+# shellcheck source=tests/e2e/running.sh
+source tests/e2e/running.sh
 
-# run COMMAND...: in such a way that it ends when we are told to
-run() {
-  local status=0
-  setpriv --pdeathsig TERM setsid "$@" < /dev/null &
-  command=$!
-  wait "$command" || status=$?
-  command=
-  return "$status"
-}
-
-engine() { # that kind finds by itself, or as KIND_EXPERIMENTAL_PROVIDER says
+engine() { # prints that which kind finds by itself, or as KIND_EXPERIMENTAL_PROVIDER says
   local engine
   for engine in ${KIND_EXPERIMENTAL_PROVIDER:-docker podman nerdctl}; do
-    if command -v "$engine" > /dev/null && "$engine" info &> /dev/null; then return; fi
+    if command -v "$engine" > /dev/null && "$engine" info &> /dev/null; then echo "$engine" && return; fi
   done
   return 1
 }
 
-engine || die "kind needs a container engine that answers: docker, podman or nerdctl. \`make e2e\` needs none, but root on Debian."
+engine=$(engine) || die "kind needs a container engine that answers: docker, podman or nerdctl. \`make e2e\` needs none, but root on Debian."
 run tests/lab/setup.sh kind
 created=1 # what a failure leaves of it is deleted too
 run kind create cluster --name "$cluster" --wait 3m ${KIND_IMAGE:+--image "$KIND_IMAGE"}
-E2E_LOAD="kind load image-archive --name $cluster" run tests/e2e/run.sh
+E2E_LOAD="kind load image-archive --name $cluster" E2E_NODE="$engine exec $cluster-control-plane" run tests/e2e/run.sh

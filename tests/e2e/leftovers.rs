@@ -33,7 +33,7 @@ pub fn all() -> Vec<String> {
 
 /// All objects of these kinds; what `kubectl` says of them is too long to be printed.
 fn get(kinds: &str) -> Vec<Value> {
-    let output = Command::new("kubectl").args(["get", kinds, "-A", "-o", "json"]).output().unwrap();
+    let output = Command::new("timeout").args(["120", "kubectl", "get", kinds, "-A", "-o", "json"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
     list["items"].as_array().unwrap().clone()

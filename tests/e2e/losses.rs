@@ -7,7 +7,8 @@ use crate::{
         Cluster, RELEASE, SYSTEM,
         shell::{attempt, kubectl},
     },
-    midway::{Midway, is_ready, life},
+    midway::Midway,
+    status::{is_ready, life},
 };
 
 /// What the controller's Pods are found by.

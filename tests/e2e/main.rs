@@ -10,11 +10,15 @@
 
 mod documents;
 mod examples;
+mod full;
 mod harness;
 mod installing;
 mod leftovers;
+mod looking;
 mod losses;
 mod midway;
+#[path = "../it/modules.rs"]
 mod modules;
 mod secrets;
 mod sidecars;
+mod status;

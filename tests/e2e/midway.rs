@@ -1,5 +1,5 @@
 //! A transfer that is under way for as long as a test wants: after a module's first 500 chunks a slow pace holds it, one chunk
-//! a second, until the test says another.
+//! a second, until the test says another. That is often enough for a device to wait, and not to ask for each by its number.
 
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use crate::{
         shell::{apply, read},
     },
     modules::module,
+    status::is_ready,
 };
 
 /// Bytes of a chunk.
@@ -27,14 +28,15 @@ pub struct Midway {
 }
 
 impl Midway {
-    /// With the quickstart's resource, whose worker is ready; no device has asked yet.
+    /// With the quickstart's resource, which declares the module in place of its own, and is ready; no device has asked yet.
     pub fn new(cluster: &Cluster, name: &str) -> Self {
         let playground = Playground::new(cluster, name);
         let module = module(CHUNK * CHUNKS);
         playground.push(REFERENCE, &module);
-        let slowly = format!("spec:\n  chunkSize: {CHUNK}\n  pace: 4k\n");
         let namespace = playground.namespace();
-        apply(&read("examples/quickstart.yaml").replace("spec:\n", &slowly).replace("quickstart", namespace.name()));
+        let quickstart = read("examples/quickstart.yaml").replace("quickstart", namespace.name());
+        let small = format!("spec:\n  chunkSize: {CHUNK}\n");
+        apply(&quickstart.replace("spec:\n", &small).replace("wasm/demo:1", REFERENCE));
         namespace.wait("condition=Ready", &format!("wp/{}", namespace.name()));
         Self { playground, digest: format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(&module))) }
     }
@@ -52,6 +54,7 @@ impl Midway {
     /// A device asks for the module, and has a part of it.
     pub fn begin(&self) {
         let namespace = self.namespace();
+        self.pace("4k");
         let device = read("examples/device.yaml").replace("wasm/demo:1", REFERENCE);
         apply(&device.replace("quickstart", namespace.name()));
         self.until_under_way();
@@ -60,13 +63,19 @@ impl Midway {
     /// Waits until the worker says that it is past the chunks that go at once.
     pub fn until_under_way(&self) {
         self.namespace().watch(&self.resource()).until("the module is half out", |resource| {
-            published(resource).is_some_and(|chunks| (500..CHUNKS as u64).contains(&chunks))
+            let artifact = artifact(resource);
+            let is_midway = |chunks| (500..CHUNKS as u64).contains(&chunks);
+            artifact["phase"] == "Streaming" && artifact["chunks"]["published"].as_u64().is_some_and(is_midway)
         });
     }
 
     /// Lets go of the rest.
     pub fn let_go(&self) {
-        let patch = json!({"spec": {"pace": "50M"}}).to_string();
+        self.pace("50M");
+    }
+
+    fn pace(&self, pace: &str) {
+        let patch = json!({"spec": {"pace": pace}}).to_string();
         self.namespace().kubectl(&["patch", &self.resource(), "--type=merge", "-p", &patch]);
     }
 
@@ -93,30 +102,8 @@ impl Midway {
     }
 }
 
-/// What makes a Pod the same one that it was, with the same process in it.
-pub fn life(pod: &Value) -> (&Value, &Value) {
-    (&pod["metadata"]["uid"], &pod["status"]["containerStatuses"][0]["containerID"])
-}
-
-/// The status of a condition, and its reason.
-pub fn condition<'a>(resource: &'a Value, about: &str) -> Option<(&'a str, &'a str)> {
-    let conditions = resource["status"]["conditions"].as_array()?;
-    let condition = conditions.iter().find(|condition| condition["type"] == about)?;
-    Some((condition["status"].as_str()?, condition["reason"].as_str()?))
-}
-
-/// Whether it is ready as it is written now.
-pub fn is_ready(resource: &Value) -> bool {
-    let seen = resource["status"]["observedGeneration"] == resource["metadata"]["generation"];
-    seen && condition(resource, "Ready").is_some_and(|(status, _)| status == "True")
-}
-
 fn artifact(resource: &Value) -> &Value {
     let artifacts = resource["status"]["artifacts"].as_array();
     let large = |artifact: &&Value| artifact["reference"].as_str().is_some_and(|name| name.ends_with(REFERENCE));
     artifacts.and_then(|artifacts| artifacts.iter().find(large)).unwrap_or(&Value::Null)
-}
-
-fn published(resource: &Value) -> Option<u64> {
-    artifact(resource)["chunks"]["published"].as_u64()
 }

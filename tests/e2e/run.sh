@@ -8,6 +8,7 @@
 #   KNODE_NET=A.B     the network of that cluster (tests/node): the first of 10.199, 10.198, … that is free, unless said
 #   KUBECONFIG=FILE   another cluster, without wasmproxy: it pulls what it runs, unless
 #   E2E_LOAD=COMMAND  gives it the images in the archives that are appended to this command
+#   E2E_NODE=COMMAND  runs there what is appended to this command, on its node: a test kills processes so, or leaves it out
 #   E2E_THREADS=N     how many tests at a time, at most (4 unless said)
 
 # shellcheck source=tests/lab/lib.sh
@@ -22,24 +23,18 @@ own=              # non-empty: the cluster is of our own
 [[ ${KUBECONFIG-} ]] || own=1
 
 dir=$(mktemp -d --tmpdir wasmproxy-e2e.XXXXXX)
-command= # process id, and group, of what runs
 phase=
 phases=()
 # What the tests run leaves nothing in the home of whoever runs them.
 export KUBECACHEDIR=$dir/kubectl HELM_CACHE_HOME=$dir/helm/cache HELM_CONFIG_HOME=$dir/helm/config HELM_DATA_HOME=$dir/helm/data \
   DOCKER_CONFIG=$dir/docker
 
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
 finish() {
   local status=$?
   trap '' HUP INT TERM
   set +e
   [[ ! $command ]] || stop
-  [[ $status -eq 0 || $status -ge 128 || $phase != tests ]] || tell
+  ((status == 0 || status >= 128)) || tell
   if [[ $own && -e $dir/before ]]; then
     if [[ ${KEEP-} && $status -lt 128 ]]; then keep; else leave || status=1; fi
   fi
@@ -47,16 +42,8 @@ finish() {
   ((${#phases[@]} == 0)) || printf '%s\n' "" "${phases[@]}"
   exit "$status"
 }
-
-# run COMMAND...: in a group of its own, in such a way that all of it ends when we are told to
-run() {
-  local status=0
-  setpriv --pdeathsig TERM setsid "$@" < /dev/null &
-  command=$!
-  wait "$command" || status=$?
-  command=
-  return "$status"
-}
+# shellcheck source=tests/e2e/running.sh
+source tests/e2e/running.sh
 
 stop() {
   kill -TERM -- "-$command" 2> /dev/null
@@ -75,9 +62,20 @@ step() {
 
 tests() { step "$1" cargo test --locked --test e2e "${@:2}"; }
 
-# tell: what the cluster looks like: in files, and the gist of it here
+# tell: what there is to know of a failure: in files, and the gist of it here
 tell() {
-  rm -rf "$failed" && mkdir -p "$failed/pods"
+  [[ $phase != @(up|load|tests) ]] || rm -rf "$failed"
+  [[ $phase != @(up|load) || ! $own ]] || tell_node
+  [[ $phase != tests ]] || tell_cluster
+}
+
+tell_node() {
+  mkdir -p "$failed" && cp -r "$state/log" "$failed/node"
+  printf '\nThe cluster did not come up: see above. The logs of its node are in %s\n' "$failed/node"
+} >&2
+
+tell_cluster() {
+  mkdir -p "$failed/pods"
   kubectl get pods,events -A -o wide &> "$failed/cluster.txt"
   kubectl describe nodes,pods -A &> "$failed/described.txt"
   local namespace pod
@@ -141,7 +139,7 @@ tests compile --no-run
 if [[ $own ]]; then
   traces > "$dir/before"
   step up "$node" up
-  export KUBECONFIG=$state/admin.conf
+  export KUBECONFIG=$state/admin.conf E2E_NODE="$node enter"
 fi
 ((${#load[@]} == 0)) || step load "${load[@]}" "$archive"
 tests tests -- --test-threads="${E2E_THREADS:-4}" ${TEST:+"$TEST"}

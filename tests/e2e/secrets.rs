@@ -4,8 +4,12 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Cluster, Namespace, Playground},
-    midway::{Midway, condition, is_ready, life},
+    harness::{
+        Cluster, Namespace, Playground,
+        shell::{apply, read},
+    },
+    midway::Midway,
+    status::{condition, is_ready, life},
 };
 
 /// Another user of the broker, and its password, as `mosquitto_passwd` writes it.
@@ -57,13 +61,12 @@ fn a_secret_that_is_missing_is_named_and_used_by_the_same_pod_once_it_is_there()
     let cluster = Cluster::with_operator();
     let playground = Playground::new(&cluster, "missing");
     let namespace = playground.namespace();
-    let resource = format!("wp/{}", namespace.name());
-    let quickstart = crate::harness::shell::read("examples/quickstart.yaml").replace("quickstart", namespace.name());
+    let quickstart = read("examples/quickstart.yaml").replace("quickstart", namespace.name());
     let (secrets, others): (Vec<_>, Vec<_>) =
-        quickstart.split("\n---\n").partition(|part| part.contains("kind: Secret"));
-    crate::harness::shell::apply(&others.join("\n---\n"));
+        quickstart.split("\n---\n").partition(|object| object.contains("kind: Secret"));
+    apply(&others.join("\n---\n"));
 
-    let mut watch = namespace.watch(&resource);
+    let mut watch = namespace.watch(&playground.resource());
     let without = watch.until("it says that a Secret is missing", |resource| {
         condition(resource, "Ready") == Some(("False", "SecretNotFound"))
     });
@@ -75,11 +78,9 @@ fn a_secret_that_is_missing_is_named_and_used_by_the_same_pod_once_it_is_there()
     );
     // It runs, and waits: no Pod hangs for want of a Secret.
     assert_eq!(condition(&without, "WorkerAvailable"), Some(("True", "Succeeded")));
-    let label = format!("wasmproxy.io/resource={}", namespace.name());
-    let pod = || namespace.kubectl(&["get", "pods", "-l", &label, "-o", "jsonpath={.items[*].metadata.uid}"]);
-    let worker = pod();
+    let worker = playground.worker();
 
-    crate::harness::shell::apply(&secrets.join("\n---\n"));
+    apply(&secrets.join("\n---\n"));
     watch.until("it is ready", is_ready);
-    assert_eq!(pod(), worker);
+    assert_eq!(life(&playground.worker()), life(&worker));
 }

@@ -59,6 +59,10 @@ fn it_says_what_it_is_and_where_it_comes_from() {
     for name in ["url", "documentation", "revision"] {
         assert!(label(name).as_str().is_some_and(|value| !value.is_empty()), "no label {name}: {}", archive.config);
     }
+    let revision = label("revision");
+    let revision = revision.as_str().unwrap().as_bytes();
+    let binary = &archive.files[BINARY].content;
+    assert!(binary.windows(revision.len()).any(|bytes| bytes == revision), "the binary says another revision");
     assert_eq!(archive.names, [concat!("ghcr.io/wasmproxy/wasmproxy:", env!("CARGO_PKG_VERSION"))]);
 }
 

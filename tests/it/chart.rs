@@ -4,6 +4,7 @@
 
 mod accepted;
 mod installed;
+mod monitoring;
 mod names;
 mod releases;
 mod rendered;
@@ -13,18 +14,11 @@ mod values;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use serde_json::Value;
-use tokio::process::Command;
 
-use crate::lab::repository;
-
-/// Where the chart is.
-fn chart() -> PathBuf {
-    repository().join("charts/wasmproxy")
-}
+use crate::lab::{chart, try_template};
 
 /// The files of values in `ci/`, beside none at all.
 fn kinds_of_values() -> Vec<Option<PathBuf>> {
@@ -37,24 +31,9 @@ fn values(name: &str) -> String {
     format!("--values={}", chart().join(format!("ci/{name}-values.yaml")).display())
 }
 
-/// Runs helm, whatever the settings of whoever runs the tests are, with this cluster, if any. What it says, or complains of.
-async fn helm_at(kubeconfig: Option<&Path>, arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new(repository().join("tests/lab/tool.sh"));
-    command.arg("helm").args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    for folder in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
-        command.env(folder, Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm"));
-    }
-    command.env("KUBECONFIG", kubeconfig.unwrap_or(Path::new("/nonexistent")));
-    let output = command.output().await.unwrap();
-    let [said, complained] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    if output.status.success() { Ok(said) } else { Err(complained) }
-}
-
 /// What the chart renders with these arguments for release `wasmproxy` in `wasmproxy-system`, or why it does not.
 async fn attempt(arguments: &[&str]) -> Result<Vec<Value>, String> {
-    let chart = chart();
-    let release = ["template", "wasmproxy", chart.to_str().unwrap(), "--namespace=wasmproxy-system"];
-    let rendered = helm_at(None, &[&release[..], arguments].concat()).await?;
+    let rendered = try_template(&chart(), "wasmproxy", arguments).await?;
     Ok(serde_saphyr::from_multiple(&rendered).unwrap_or_else(|error| panic!("{error}\n{rendered}")))
 }
 
@@ -80,7 +59,7 @@ fn identity(object: &Value) -> String {
 }
 
 /// The objects of a kind.
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| text(object, "/kind") == kind).collect()
 }
 

@@ -28,7 +28,7 @@ mod namespaces;
 mod nodes;
 mod pods;
 mod probes;
-mod program;
+pub mod program;
 mod record;
 mod replicas;
 mod requested;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use wasmproxy::controller::{WorkerMode, rights};
 
 use crate::{
+    chart::of_kind,
     examples::{blocks, objects},
     lab::{Administrator, ControlPlane, chart, repository, template},
 };
@@ -20,11 +21,6 @@ fn documented(info: &str) -> String {
     let mut blocks = blocks("gitops.md", info);
     assert_eq!(blocks.len(), 1, "{info}");
     blocks.remove(0)
-}
-
-/// Those of this kind.
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
 /// Applies the manifest to a cluster that has never seen it, and once more, and deletes it.

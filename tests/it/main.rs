@@ -16,6 +16,7 @@ mod examples;
 mod flood;
 mod gitops;
 mod lab;
+mod metrics;
 mod modules;
 mod mqtt;
 mod old_device;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes what is generated: from the code the resource's definition, for kubectl and for the chart, and in docs/reference.md what
-# that says of each field; from the chart's values.yaml its schema and README, and from its defaults the manifest in deploy/.
+# Writes what is generated: from the code the resource's definition, for kubectl and for the chart, in docs/reference.md what that
+# says of each field, and the tables of docs/metrics.md; from the chart's values.yaml its schema and README, and from its defaults
+# the manifest in deploy/.
 # With --check, fails where a file differs instead; a test does where the reference does.
 # usage: generate.sh [--check]
 
@@ -37,4 +38,5 @@ settle $chart/values.schema.json
 settle $chart/README.md
 tests/lab/manifests.sh > "$new/install.yaml"
 settle deploy/install.yaml
-[[ $check ]] || WASMPROXY_GENERATE=1 cargo test --quiet --locked --test api reference::what_is_quoted > /dev/null
+[[ $check ]] || WASMPROXY_GENERATE=1 cargo test --quiet --locked --test api -- \
+  reference::what_is_quoted metrics::every_metric > /dev/null

@@ -19,7 +19,7 @@ revision=$(git rev-parse HEAD 2> /dev/null || echo unknown)
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || echo 0)}
 
 echo "Building $name for $arch"
-binary=$("$lab/static.sh" "$arch")
+binary=$(WASMPROXY_REVISION=$revision "$lab/static.sh" "$arch")
 
 dir=$(mktemp -d --tmpdir wasmproxy-image.XXXXXX)
 trap 'chmod -R u+w "$dir" && rm -rf "$dir"' EXIT # a layer's root may be written by root only

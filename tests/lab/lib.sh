@@ -16,6 +16,7 @@ helm_version=v4.3.1
 kind_version=v0.33.0
 mochi_version=v2.7.9
 helm_docs_version=v1.14.2
+prometheus_operator_version=v0.85.0
 values_schema_version=$(sed -n 's,^require github.com/losisin/helm-values-schema-json/v2 \(v[0-9.]*\)$,\1,p' "$lab/values-schema/go.mod")
 actionlint_version=v1.7.12
 cargo_deny_version=0.20.2
@@ -31,6 +32,8 @@ mochi=$cache/mochi-$mochi_version
 helm_docs=$cache/helm-docs-$helm_docs_version
 values_schema=$cache/values-schema-$values_schema_version
 actionlint=$cache/actionlint-$actionlint_version
+# What is in there is read by tests.
+export prometheus_operator=$cache/prometheus-operator-$prometheus_operator_version
 cargo_deny=$cache/cargo-deny-$cargo_deny_version
 cargo_fuzz=$cache/cargo-fuzz-$cargo_fuzz_version
 # shellcheck disable=SC2034 # for setup.sh, which fetches it, and demo.sh, which sends it

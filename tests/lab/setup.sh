@@ -4,10 +4,10 @@
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
 #   test  the same without that module, brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
-#         Go module; kstatus, by which others judge an object's status, from its Go module; helm from its Go module; and
-#         the Lua that Argo CD's is compatible with
+#         Go module; kstatus, by which others judge an object's status, from its Go module; helm from its Go module;
+#         Prometheus, and the definitions of its operator, from its Go module; and the Lua that Argo CD's is compatible with
 #   image what builds the container image: for the architecture that ARCH names, or this machine's
-#   e2e   what tests on a whole cluster type: helm, kubectl and oras, from their Go modules
+#   e2e   what tests on a whole cluster type: openssl, and helm, kubectl and oras from their Go modules
 #   node  what a cluster of one node is made of (tests/node), and what its Pods run: Debian's packages, and Go modules
 #   kind  kind, from its Go module: it needs a container engine besides
 #   fuzz  the fuzzer
@@ -72,8 +72,9 @@ build_coredns() {
   GOBIN=$coredns/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "github.com/coredns/coredns@$coredns_version"
 }
 
+# Nor is it any other helm: what is generated with it, and what tests read, is what this one says.
 build_helm() {
-  ! command -v helm > /dev/null || return 0
+  [[ ! -x $helm/bin/helm ]] || return 0
   with_go "helm $helm_version from its Go module (minutes, this once)"
   GOBIN=$helm/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -trimpath \
     -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$helm_version" "helm.sh/helm/v4/cmd/helm@$helm_version"
@@ -92,6 +93,23 @@ build_mochi() {
   GOBIN=$mochi/new CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install "github.com/mochi-mqtt/server/v2/cmd/docker@$mochi_version"
   mkdir -p "$mochi/bin"
   mv "$mochi/new/docker" "$mochi/bin/mochi" && rmdir "$mochi/new"
+}
+
+# The definitions of the objects by which it is told what to scrape, and when to alert.
+get_prometheus_operator() {
+  local new=$prometheus_operator.new kind modules
+  [[ ! -e $prometheus_operator ]] || return 0
+  command -v go > /dev/null || die "Go 1.25 or later is missing: see https://go.dev/doc/install"
+  echo "Getting the definitions of Prometheus' operator $prometheus_operator_version from its Go module"
+  mkdir -p "$new"
+  modules=$(go env GOMODCACHE)
+  # Outside of any module of ours.
+  (cd "$new" && go mod download "github.com/prometheus-operator/prometheus-operator@$prometheus_operator_version")
+  for kind in podmonitors prometheusrules servicemonitors; do
+    install -m 644 "$modules/github.com/prometheus-operator/prometheus-operator@$prometheus_operator_version/example/prometheus-operator-crd/monitoring.coreos.com_$kind.yaml" \
+      "$new/$kind.yaml"
+  done
+  mv "$new" "$prometheus_operator"
 }
 
 # Not what else is called so on this machine: another version writes another README.
@@ -172,7 +190,8 @@ for purpose; do
       build_kubernetes kube-apiserver kube-controller-manager kubectl
       build_oras
       if [[ $purpose == test ]]; then
-        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1
+        packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server lua5.1=lua5.1 prometheus=prometheus
+        get_prometheus_operator
         build_kstatus
         build_mochi
         build_helm
@@ -185,6 +204,7 @@ for purpose; do
       cross_compiler
       ;;
     e2e)
+      packages cc=build-essential setpriv=util-linux openssl=openssl
       build_kubernetes kubectl
       build_helm
       build_oras

@@ -2,13 +2,14 @@
 # Builds the binary as the image holds it: linked statically, for this architecture or the other one.
 # Prints where it is. Needs nothing of this folder: the Dockerfile runs it alone.
 # usage: static.sh amd64|arm64
-#   PROFILE=NAME  of cargo's, instead of release
+#   PROFILE=NAME               of cargo's, instead of release
+#   WASMPROXY_REVISION=COMMIT  which the binary says it was built from, if at all
 set -euo pipefail
 
 case ${1-} in
   amd64) machine=x86_64 ;;
   arm64) machine=aarch64 ;;
-  *) sed -n '2,5s/^# //p' "$0" >&2 && exit 2 ;;
+  *) sed -n '2,6s/^# //p' "$0" >&2 && exit 2 ;;
 esac
 profile=${PROFILE:-release}
 target=$machine-unknown-linux-gnu

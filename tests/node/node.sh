@@ -27,6 +27,7 @@ source "$here/configure.sh"
 
 able() { # what cannot be helped from here is said before anything is done
   [[ $net =~ ^[0-9]{1,3}\.[0-9]{1,3}$ ]] || die "KNODE_NET=$net is not the first half of an address, like 10.199"
+  [[ ! -e $state || -e $state/.node ]] || die "KNODE_STATE=$state is there already, and no node's: name a folder that may be deleted"
   ((EUID == 0)) || die "A node of Kubernetes is made by root: run this as root, or set KUBECONFIG to a cluster, or \`make kind-e2e\`."
   unshare --mount --net --pid --fork true 2> /dev/null ||
     die "This machine lets nobody make namespaces (a container?): set KUBECONFIG to a cluster, or \`make kind-e2e\`."
@@ -44,15 +45,16 @@ up() {
   need etcd containerd runc kubelet kube-proxy kube-scheduler kube-apiserver kube-controller-manager kubectl openssl curl ip nft
   down
   [[ ! $(ip -4 route show root "$net.0.0/16") ]] || die "$net.0.0/16 is in use on this machine: set KNODE_NET to another"
-  mkdir -p "$(dirname "$state")" && mkdir -m 700 "$state"
+  mkdir -p "$(dirname "$state")" && mkdir -m 700 "$state" && touch "$state/.node"
   (configure)
-  local images; mapfile -t images < <("$here/images.sh" "$state/images")
+  local images; images=$("$here/images.sh" "$state/images")
   # Its first process is told as file 3 what the network of this machine is.
   setsid "$here/cgroups.sh" "$name" unshare --ipc --mount --net --pid --uts --fork --kill-child --mount-proc \
     --propagation slave "$init" "$net" "$name" "$state" < /dev/null 3< /proc/self/ns/net &> "$state/log/init.log" &
   echo $! > "$state/pid"
   export KUBECONFIG=$state/admin.conf
   await "containerd" ctr -a "$state/containerd.sock" version
+  mapfile -t images <<< "$images"
   load "${images[@]}" > "$state/log/images.log" && rm -r "$state/images"
   await "the API server" kubectl get --raw /readyz
   await "the node" kubectl wait --for=condition=Ready "node/$name" --timeout=1s
@@ -63,8 +65,8 @@ up() {
   echo "export KUBECONFIG=$KUBECONFIG"
 }
 
-await() { # WHAT COMMAND...: runs it until it succeeds, for a minute at most
-  local end=$((SECONDS + 60))
+await() { # WHAT COMMAND...: runs it until it succeeds, for three minutes at most: some machines are slow, or busy
+  local end=$((SECONDS + 180))
   until "${@:2}" &> "$state/log/await.log"; do
     if ((SECONDS > end)) || ! running; then
       tail -n 5 "$state"/log/{await,init}.log >&2
@@ -79,7 +81,7 @@ load() {
   for archive; do ctr -a "$state/containerd.sock" -n k8s.io images import "$archive"; done
 }
 
-enter() { nsenter -t "$(first)" -a "$@"; }
+enter() { CONTAINERD_ADDRESS=$state/containerd.sock nsenter -t "$(first)" -a "$@"; }
 
 down() {
   # Its child is process 1 of the node: the kernel ends the rest with that.

@@ -77,7 +77,7 @@ Environment (an empty value means unset; older names for the same are in bracket
   PROXY_CHUNK_SIZE         bytes of a module in a chunk (512000)
   PROXY_CACHE_DIR          directory in which modules are kept (none: they are not)
   PROXY_CACHE_SIZE         bytes that they may take up there, such as 512Mi (1Gi)
-  PROXY_HTTP_PORT          of /health, /healthz and /readyz; 0 for none (9191)
+  PROXY_HTTP_PORT          of /health, /healthz, /readyz and /metrics; 0 for none (9191)
   PROXY_HTTP_HOST          its address (all of this machine)
   PROXY_LOG_LEVEL          error, warn, info, debug or trace (info)
   PROXY_INSTANCE_ID        a name for the log and /health
@@ -115,7 +115,7 @@ pub(super) struct WorkerArgs {
     /// Bytes that modules may take up there, such as 512Mi
     #[arg(long, value_name = "BYTES", env = "WASMPROXY_CACHE_SIZE", default_value = CACHE_SIZE, value_parser = parse_bytes)]
     cache_size: u64,
-    /// Port of /healthz and /readyz; 0 for none
+    /// Port of /healthz, /readyz and /metrics; 0 for none
     #[arg(long, value_name = "PORT", env = "WASMPROXY_HTTP_PORT", default_value_t = 9191)]
     http_port: u16,
     /// Address of that port [default: all of this machine]

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -20,11 +19,16 @@ use crate::{
     },
     pod::{self, BrokenDown, Health, Options},
     registry::{Cache, CacheError},
-    resource::api_server::{WATCH_SECONDS, with_timeouts},
+    resource::{
+        api_requests::ApiRequests,
+        api_server::{WATCH_SECONDS, with_timeouts},
+    },
     telemetry::{
         logs,
+        metrics::Exposition,
         probes::{self, Probes},
     },
+    worker::metrics::Roster,
 };
 
 /// Why the worker did not start, or did not end as it should.
@@ -80,11 +84,13 @@ async fn serve(resource: &str, args: &WorkerArgs, cache: Option<Cache>) -> Resul
         is_managed: args.managed,
         watch: Duration::from_secs(u64::from(WATCH_SECONDS)),
     };
-    let client = Client::try_from(config)?;
-    let health = Arc::new(Health::default());
-    let _probes = answer_probes(args, health.clone()).await?;
+    let requests = ApiRequests::default();
+    let client = requests.client(config)?;
+    let (health, roster) = (Arc::new(Health::default()), Roster::default());
+    let metrics = Exposition::default().with(roster.clone()).with(requests);
+    let _probes = answer_probes(args, health.clone(), metrics).await?;
     let stop = CancellationToken::new();
-    let mut worker = std::pin::pin!(pod::run(client, options, health, stop.clone()));
+    let mut worker = std::pin::pin!(pod::run(client, options, health, roster, stop.clone()));
 
     let first = tokio::select! {
         signal = signals.next() => signal,
@@ -103,7 +109,7 @@ async fn serve(resource: &str, args: &WorkerArgs, cache: Option<Cache>) -> Resul
     }
 }
 
-async fn answer_probes(args: &WorkerArgs, health: Arc<Health>) -> Result<Option<Probes>, Failure> {
+async fn answer_probes(args: &WorkerArgs, health: Arc<Health>, metrics: Exposition) -> Result<Option<Probes>, Failure> {
     let port = args.http_port;
     if port == 0 {
         return Ok(None);
@@ -112,7 +118,7 @@ async fn answer_probes(args: &WorkerArgs, health: Arc<Health>) -> Result<Option<
     let (alive, ready) = (move || watched.alive(), move || health.ready());
     let listen = async {
         let listener = probes::listen(args.http_host, port).await?;
-        Probes::serve(listener, probes::router(alive, ready))
+        Probes::serve(listener, probes::router(alive, ready).merge(metrics.router()))
     };
     listen.await.map(Some).map_err(|source| Failure::Probes { port, source })
 }

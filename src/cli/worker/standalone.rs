@@ -23,9 +23,13 @@ use crate::{
     mqtt::{ConnectionState, SessionEnd},
     telemetry::{
         logs,
+        metrics::Exposition,
         probes::{self, Health, Probes},
     },
-    worker::{Progress, Worker},
+    worker::{
+        Progress, Worker,
+        metrics::{Name, Roster},
+    },
 };
 
 /// How long the end may take: less than the 5 s that are promised, since the process has to go away, too.
@@ -103,8 +107,11 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     }
     let worker = Worker::start(config, Progress::default());
     let mut progress = worker.progress();
+    let roster = Roster::default();
+    let _presence = roster.enter(Name::default(), worker.vitals());
+    let metrics = Exposition::default().with(roster);
     let _probes = match http {
-        Some(address) => Some(answer_probes(address, progress.clone(), instance_id).await?),
+        Some(address) => Some(answer_probes(address, progress.clone(), instance_id, metrics).await?),
         None => None,
     };
 
@@ -131,6 +138,7 @@ async fn answer_probes(
     HttpAddress { host, port }: HttpAddress,
     progress: watch::Receiver<Progress>,
     instance_id: Option<String>,
+    metrics: Exposition,
 ) -> Result<Probes, Failure> {
     let refused = |source| Failure::Probes { port, source };
     let listener = probes::listen(host, port).await.map_err(refused)?;
@@ -141,5 +149,6 @@ async fn answer_probes(
         Some(ConnectionState::Connected { .. }) => Ok(()),
         _ => Err("not connected to the broker".to_owned()),
     };
-    Probes::serve(listener, probes::router(alive, ready).merge(health.router())).map_err(refused)
+    Probes::serve(listener, probes::router(alive, ready).merge(health.router()).merge(metrics.router()))
+        .map_err(refused)
 }

@@ -28,7 +28,10 @@ use crate::{
         reporter::{Board as _, Ending, Reporter},
         translate::worker_config,
     },
-    worker::{Worker, WorkerConfig},
+    worker::{
+        Worker, WorkerConfig,
+        metrics::{Name, Presence, Roster},
+    },
 };
 
 /// The workers in this process.
@@ -36,6 +39,7 @@ pub struct InProcess {
     client: Client,
     store: Store<Watched>,
     cache: Option<Cache>,
+    roster: Roster,
     table: Mutex<Table>,
     leaving: TaskTracker,
 }
@@ -55,12 +59,13 @@ struct Running {
     /// The worker is about to be told to end.
     ending: CancellationToken,
     reporter: JoinHandle<Reporter<StatusBoard>>,
+    _presence: Presence,
 }
 
 impl InProcess {
-    /// None yet. `store` is kept up to date by the watch; all workers share the cache.
-    pub fn new(client: Client, store: Store<Watched>, cache: Option<Cache>) -> Self {
-        Self { client, store, cache, table: Mutex::default(), leaving: TaskTracker::new() }
+    /// None yet. `store` is kept up to date by the watch; all workers share the cache, and are in the roster.
+    pub fn new(client: Client, store: Store<Watched>, cache: Option<Cache>, roster: Roster) -> Self {
+        Self { client, store, cache, roster, table: Mutex::default(), leaving: TaskTracker::new() }
     }
 
     /// See [`Workers::ensure`](super::Workers::ensure).
@@ -134,7 +139,7 @@ impl InProcess {
         if table.closed || board.watched().is_none() {
             return Err(Error::GoingAway);
         }
-        table.workers.insert(uid, Running::start(resource, config, board));
+        table.workers.insert(uid, Running::start(resource, config, board, &self.roster));
         Ok(())
     }
 
@@ -144,14 +149,16 @@ impl InProcess {
 }
 
 impl Running {
-    fn start(resource: &Arc<WasmProxy>, config: WorkerConfig, board: StatusBoard) -> Self {
+    fn start(resource: &Arc<WasmProxy>, config: WorkerConfig, board: StatusBoard, roster: &Roster) -> Self {
         let name = name_of(resource);
         info!(resource = name, generation = config.generation, broker = %config.broker.url, "worker starts");
         let worker = info_span!("worker", resource = name).in_scope(|| Worker::start(config.clone(), memory(resource)));
+        let whom = Name { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() };
+        let presence = roster.enter(whom, worker.vitals());
         let (look, ending) = (Arc::new(Notify::new()), CancellationToken::new());
         let reporter = Reporter::new(board, worker.progress(), resource.clone());
         let reporter = tokio::spawn(report(reporter, name.clone(), look.clone(), ending.clone()));
-        Self { name, worker, config, look, ending, reporter }
+        Self { name, worker, config, look, ending, reporter, _presence: presence }
     }
 
     fn reconfigure(&mut self, config: WorkerConfig) {

@@ -196,6 +196,7 @@ impl Channel {
             }
             Err(PullError::Send(error)) => {
                 let Some(failure) = error.failure() else { return };
+                self.link.tracker.counts().failed(failure.reason);
                 let (code, message) = notices::for_device(&failure);
                 (code, message, Some(failure))
             }

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{
-    super::{notices::notice, progress::Source, pull::Pull, schedule::Admission, wish::Wish},
+    super::{metrics::Answer, notices::notice, progress::Source, pull::Pull, schedule::Admission, wish::Wish},
     Channel,
 };
 use crate::{
@@ -68,10 +68,14 @@ impl Channel {
     }
 
     fn requested(&mut self, payload: &[u8]) {
+        let counts = self.link.tracker.counts();
         match Request::parse(payload) {
             Ok(request) => {
+                let admitted = self.admit(&request);
+                counts
+                    .asked(admitted.as_ref().map_or_else(|refusal| Answer::from(&refusal.code), |()| Answer::Accepted));
                 // Who else asks for the same is told the same, so it is said to everyone.
-                if let Err(Refusal { code, message, not_allowed }) = self.admit(&request)
+                if let Err(Refusal { code, message, not_allowed }) = admitted
                     && self.refuse(&request.app_name, None, code, &message)
                     && let Some(reference) = not_allowed
                 {
@@ -82,8 +86,12 @@ impl Channel {
                     );
                 }
             }
-            Err(BadRequest::Unanswerable) => tracing::debug!("something that is no request was ignored"),
+            Err(BadRequest::Unanswerable) => {
+                counts.asked(Answer::BadRequest);
+                tracing::debug!("something that is no request was ignored");
+            }
             Err(BadRequest::Answerable { app_name, device, message }) => {
+                counts.asked(Answer::BadRequest);
                 self.refuse(&app_name, device, ErrorCode::BadRequest, &message);
             }
         }

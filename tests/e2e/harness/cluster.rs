@@ -20,7 +20,7 @@ pub const SYSTEM: &str = "wasmproxy-system";
 pub const MARK: &str = "wasmproxy-e2e";
 /// The definition.
 const CRD: &str = "wasmproxies.wasmproxy.io";
-/// The namespaces that examples and documents name.
+/// The namespaces that examples and documents name: they are deleted with all that is in them.
 const NAMESPACES: [&str; 5] = [SYSTEM, "quickstart", "edge", "plant", "argocd"];
 /// How the documents install it.
 const INSTALL: [&str; 7] = ["install", RELEASE, "charts/wasmproxy", "-n", SYSTEM, "--create-namespace", "--wait"];
@@ -98,7 +98,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Ends the run where there is no cluster, or one that somebody uses.
+/// Fails, for every test, where there is no cluster, or one that has something of somebody else's that [`clear`] would take away.
 fn reach() {
     static REACHED: Once = Once::new();
     REACHED.call_once_force(|_| {
@@ -107,10 +107,12 @@ fn reach() {
         kubectl(&["version"]);
         let mark = kubectl(&["get", "configmap", "-n", "default", MARK, "--ignore-not-found", "-o", "name"]);
         if mark.is_empty() {
-            let crd = kubectl(&["get", "crd", CRD, "--ignore-not-found", "-o", "name"]);
+            let definition = ["get", "crd", CRD, "--ignore-not-found", "-o", "name"];
+            let namespaces = [&["get", "namespaces", "--ignore-not-found", "-o", "name"], &NAMESPACES[..]].concat();
+            let theirs = kubectl(&definition) + &kubectl(&namespaces);
             assert!(
-                crd.is_empty(),
-                "wasmproxy is installed on this cluster, and these tests would remove it: name another"
+                theirs.is_empty(),
+                "this is on the cluster already, and these tests would remove it: name another\n{theirs}"
             );
             kubectl(&["create", "configmap", "-n", "default", MARK]);
         }

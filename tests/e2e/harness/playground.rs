@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{
     Cluster, Forward, Namespace,
-    shell::{attempt, run},
+    shell::{apply, attempt, read, run},
 };
 
 /// What the examples call the namespace, and the resource and its channel.
@@ -28,8 +28,15 @@ impl Playground {
 
     /// The same in this namespace.
     pub fn within(namespace: Namespace) -> Self {
-        namespace.apply_example("playground.yaml", EXAMPLE);
-        namespace.kubectl(&["rollout", "status", "deployment/broker", "--timeout=2m"]);
+        let example = read("examples/playground.yaml").replace(EXAMPLE, namespace.name());
+        let (job, servers): (Vec<_>, Vec<_>) =
+            example.split("\n---\n").partition(|object| object.contains("kind: Job"));
+        apply(&servers.join("\n---\n"));
+        for deployment in ["deployment/broker", "deployment/registry"] {
+            namespace.kubectl(&["rollout", "status", deployment, "--timeout=2m"]);
+        }
+        // All at once would do, too; but a Job that fails waits ten seconds before it tries again.
+        apply(&job.join("\n---\n"));
         namespace.wait("condition=complete", "job/push");
         Self { namespace }
     }

@@ -7,10 +7,9 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{chart, helm_at};
 use crate::{
     controller::floor::{CHUNK, Floor, Mode},
-    lab::{BrokerConfig, ControlPlane},
+    lab::{Administrator, BrokerConfig, ControlPlane, chart},
     modules::module,
 };
 
@@ -19,7 +18,6 @@ const RELEASE: &str = "wasmproxy";
 
 /// A module reaches the channel, and `helm` sees that all is well.
 async fn a_module_is_published(workers: &str) {
-    let control_plane = ControlPlane::shared().await;
     // The controllers' Pods need a node in any case.
     let broker = BrokerConfig::default().user("anybody", "anything");
     let floor = Floor::with(Mode::Pods, broker).await;
@@ -34,10 +32,10 @@ async fn a_module_is_published(workers: &str) {
         "--set=crds.enabled=false,rbac.aggregate=false,namespaces={{{}}},workers.mode={workers}",
         floor.namespace
     );
-    let (chart, kubeconfig) = (chart(), control_plane.kubeconfig());
+    let (chart, administrator) = (chart(), Administrator::of(ControlPlane::shared().await));
     let install = ["install", RELEASE, chart.to_str().unwrap(), "--namespace", &floor.namespace, &values];
     let waiting = ["--wait", "--timeout=60s"];
-    helm_at(Some(&kubeconfig), &[&install[..], &waiting[..]].concat()).await.unwrap();
+    administrator.helm(&[&install[..], &waiting[..]].concat()).await;
     let spec = json!({
         "broker": {"url": floor.broker.url(), "secretRef": {"name": "broker"}},
         "artifacts": [{"reference": "wasm/add:1"}],
@@ -45,7 +43,7 @@ async fn a_module_is_published(workers: &str) {
     floor.apply("line", spec).await;
     let status = floor.until_ready("line").await;
     assert_eq!(status.transfers.unwrap().chunks, 2);
-    helm_at(Some(&kubeconfig), &["uninstall", RELEASE, "--namespace", &floor.namespace]).await.unwrap();
+    administrator.helm(&["uninstall", RELEASE, "--namespace", &floor.namespace]).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{attempt, command_line, identity, of_kind, render, text, values};
+use crate::lab::{chart, helm, template};
 
 /// Those that Kubernetes lets be as long as 253 characters.
 const LONG: [&str; 5] = [
@@ -28,8 +29,8 @@ async fn whatever_the_release_and_the_namespace_are_called_no_name_is_too_long()
             &more,
             "--set=fullnameOverride=,extraObjects=null",
         ];
-        let chart = super::chart();
-        let rendered = super::helm_at(None, &[&["template", chart.to_str().unwrap()], &arguments[..]].concat()).await;
+        let chart = chart();
+        let rendered = helm(&[&["template", chart.to_str().unwrap()], &arguments[..]].concat()).await;
         let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered.unwrap()).unwrap();
         for object in &objects {
             let longest = if LONG.contains(&text(object, "/kind")) { 253 } else { 63 };
@@ -56,9 +57,7 @@ async fn the_release_is_in_the_name_and_the_chart_where_that_is_not_in_it() {
 
 /// What the chart renders for a release of that name in that namespace.
 async fn release_of(release: &str, namespace: &str, arguments: &[&str]) -> Vec<Value> {
-    let chart = super::chart();
-    let fixed = ["template", release, chart.to_str().unwrap(), "--namespace", namespace];
-    let rendered = super::helm_at(None, &[&fixed[..], arguments].concat()).await.unwrap();
+    let rendered = template(&chart(), release, &[&["--namespace", namespace], arguments].concat()).await;
     serde_saphyr::from_multiple(&rendered).unwrap()
 }
 

@@ -8,37 +8,40 @@ use kube::{
 };
 use wasmproxy::api::WasmProxy;
 
-use super::{chart, helm_at};
-use crate::{admission::least, lab::ControlPlane, waiting::soon};
+use crate::{
+    admission::least,
+    lab::{Administrator, ControlPlane, chart},
+    waiting::soon,
+};
 
 const DEFINITION: &str = "wasmproxies.wasmproxy.io";
 
 /// helm, at one cluster.
-struct Helm(std::path::PathBuf);
+struct Helm(Administrator);
 
 impl Helm {
     /// Installs a release of that name in a namespace of the same name; no Pod of it runs.
     async fn install(&self, release: &str, further: &[&str]) -> Result<String, String> {
         let chart = chart();
         let fixed = ["install", release, chart.to_str().unwrap(), "--namespace", release, "--create-namespace"];
-        helm_at(Some(&self.0), &[&fixed[..], further].concat()).await
+        self.0.try_helm(&[&fixed[..], further].concat()).await
     }
 
     async fn upgrade(&self, release: &str, further: &[&str]) -> Result<String, String> {
         let chart = chart();
         let fixed = ["upgrade", release, chart.to_str().unwrap(), "--namespace", release];
-        helm_at(Some(&self.0), &[&fixed[..], further].concat()).await
+        self.0.try_helm(&[&fixed[..], further].concat()).await
     }
 
     async fn uninstall(&self, release: &str) -> Result<String, String> {
-        helm_at(Some(&self.0), &["uninstall", release, "--namespace", release]).await
+        self.0.try_helm(&["uninstall", release, "--namespace", release]).await
     }
 }
 
 #[tokio::test]
 async fn the_definition_outlives_its_release_and_the_next_one_takes_it_over_unless_it_is_not_to_be_kept() {
     let control_plane = ControlPlane::start().await;
-    let helm = Helm(control_plane.kubeconfig());
+    let helm = Helm(Administrator::of(&control_plane));
     let client = control_plane.client().await;
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let definition = definitions.get(DEFINITION).await.unwrap();

@@ -5,7 +5,8 @@ use std::fs;
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
 
-use super::{attempt, chart, helm_at, kinds_of_values, values};
+use super::{attempt, kinds_of_values, values};
+use crate::lab::{chart, helm};
 
 /// What the chart says of values.
 fn schema() -> Value {
@@ -85,6 +86,7 @@ async fn what_cannot_work_together_is_refused_with_a_sentence() {
     for (values, sentence) in [
         (["replicas=2", "leaderElection.enabled=false"], "Set replicas to 1, or leaderElection.enabled to true."),
         (["leaderElection.renewDeadline=15s", "replicas=2"], "must be shorter than leaderElection.leaseDuration (15s)"),
+        (["credentialsPolicy.enabled=true", "credentialsPolicy.validationActions={Deny,Warn}"], "takes one of them"),
         (["leaderElection.retryPeriod=6s", "replicas=2"], "must be at most half of leaderElection.renewDeadline (10s)"),
     ] {
         let refused = attempt(&["--set", values[0], "--set", values[1]]).await.unwrap_err();
@@ -117,7 +119,7 @@ async fn helm_finds_nothing_wrong() {
         let values = values.map(|values| format!("--values={}", values.display()));
         let chart = chart();
         let arguments = ["lint", "--strict", chart.to_str().unwrap()];
-        let linted = helm_at(None, &arguments.into_iter().chain(values.as_deref()).collect::<Vec<_>>()).await;
+        let linted = helm(&arguments.into_iter().chain(values.as_deref()).collect::<Vec<_>>()).await;
         assert!(linted.is_ok(), "{values:?}: {linted:?}");
     }
 }
@@ -134,8 +136,8 @@ async fn the_chart_may_be_a_part_of_another() {
     fs::create_dir(dir.path().join("charts")).unwrap();
     std::os::unix::fs::symlink(chart(), dir.path().join("charts/wasmproxy")).unwrap();
     let whole = dir.path().to_str().unwrap();
-    let rendered = helm_at(None, &["template", "whole", whole]).await.unwrap();
+    let rendered = helm(&["template", "whole", whole]).await.unwrap();
     assert!(rendered.contains("kind: Deployment"), "{rendered}");
-    let rendered = helm_at(None, &["template", "whole", whole, "--set=wasmproxy.enabled=false"]).await.unwrap();
+    let rendered = helm(&["template", "whole", whole, "--set=wasmproxy.enabled=false"]).await.unwrap();
     assert!(!rendered.contains("kind: Deployment"), "{rendered}");
 }

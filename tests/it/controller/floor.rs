@@ -14,7 +14,7 @@ use wasmproxy::{
         WasmProxy, WasmProxyStatus,
         conditions::{ConditionType, find},
     },
-    controller::{self, Health, LeaseLost, Options, PodOptions, WorkerMode},
+    controller::{self, Health, LeaseLost, Metrics, Options, PodOptions, WorkerMode},
     mqtt::{self, Message, MqttOptions, Publish, Qos},
     protocol::{TopicPrefix, Topics},
 };
@@ -231,7 +231,7 @@ impl Running {
     /// As [`Self::start`], and it says of itself there how it is.
     pub fn start_with(client: Client, options: Options, health: Health) -> Self {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(controller::run(client, options, health.clone(), stop.clone()));
+        let task = tokio::spawn(controller::run(client, options, health.clone(), Metrics::of(&health), stop.clone()));
         Self { health, stop, task }
     }
 

@@ -4,19 +4,36 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{ControlPlane, repository, tool};
+use super::{
+    ControlPlane, repository,
+    tool::{attempt, tool},
+};
 
 /// The chart as it is now.
 pub fn chart() -> PathBuf {
     repository().join("charts/wasmproxy")
 }
 
+/// Runs `helm` to its end, without a cluster.
+///
+/// # Errors
+/// What it says, where it fails.
+pub async fn helm(arguments: &[&str]) -> Result<String, String> {
+    attempt("helm", tempfile::tempdir().unwrap().path(), arguments).await
+}
+
 /// The manifests of a release, with further arguments of `helm template`.
+///
+/// # Errors
+/// What Helm says, where there are none.
+pub async fn try_template(chart: &Path, release: &str, arguments: &[&str]) -> Result<String, String> {
+    let fixed = ["template", release, chart.to_str().unwrap(), "--namespace=wasmproxy-system"];
+    helm(&[&fixed[..], arguments].concat()).await
+}
+
+/// The same, where there are some.
 pub async fn template(chart: &Path, release: &str, arguments: &[&str]) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    let mut whole = vec!["template", release, chart.to_str().unwrap(), "--namespace", "wasmproxy-system"];
-    whole.extend(arguments);
-    tool("helm", dir.path(), &whole).await
+    try_template(chart, release, arguments).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Somebody with an administrator's rights, and a folder.
@@ -71,9 +88,19 @@ impl Administrator {
         self.run("helm", arguments).await
     }
 
+    /// The same, for what may fail.
+    ///
+    /// # Errors
+    /// What it says, where it has failed.
+    pub async fn try_helm(&self, arguments: &[&str]) -> Result<String, String> {
+        attempt("helm", self.dir.path(), &self.at_cluster(arguments)).await
+    }
+
     async fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let mut whole = arguments.to_vec();
-        whole.extend(["--kubeconfig", &self.kubeconfig]);
-        tool(program, self.dir.path(), &whole).await
+        tool(program, self.dir.path(), &self.at_cluster(arguments)).await
+    }
+
+    fn at_cluster<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
+        [arguments, &["--kubeconfig", &self.kubeconfig]].concat()
     }
 }

@@ -34,7 +34,7 @@ use std::{
 pub use broker::{Broker, BrokerConfig, Maker};
 pub use control_plane::ControlPlane;
 pub use fault::{Direction, FaultProxy};
-pub use helm::{Administrator, chart, template};
+pub use helm::{Administrator, chart, helm, template, try_template};
 pub use kubelet::{Container, Kubelet};
 pub use odd_broker::{Manner, OddBroker};
 pub use pki::Pki;

@@ -29,6 +29,7 @@ use wasmproxy::{
     },
     pod::{self, BrokenDown, Health, Options},
     resource::api_server::{WATCH_SECONDS, with_timeouts},
+    worker::metrics::Roster,
 };
 
 use crate::{
@@ -260,7 +261,7 @@ pub struct Running {
 impl Running {
     fn start(client: Client, options: Options) -> Self {
         let (health, stop) = (Arc::<Health>::default(), CancellationToken::new());
-        let task = tokio::spawn(pod::run(client, options, health.clone(), stop.clone()));
+        let task = tokio::spawn(pod::run(client, options, health.clone(), Roster::default(), stop.clone()));
         Self { health, stop, task }
     }
 

@@ -10,6 +10,7 @@ use super::floor::{NAME, Site};
 use crate::{
     controller::floor::CHUNK,
     lab::{BrokerConfig, ControlPlane, free_port},
+    metrics::Scrape,
     modules::module,
     standalone::Process,
 };
@@ -91,6 +92,30 @@ async fn it_is_ready_once_it_has_read_its_resource_whether_or_not_the_broker_is_
     site.until_says(ConditionType::BrokerConnected, "False", "BrokerUnreachable").await;
     assert_eq!(get("/readyz").await, (200, "ok\n".to_owned()));
     assert_eq!(get("/healthz").await, (200, "ok\n".to_owned()));
+}
+
+#[tokio::test]
+async fn its_metrics_are_called_after_its_resource_whether_it_works_or_waits() {
+    let site = Site::with(BrokerConfig::default().user("worker", "hunter2")).await;
+    site.registry.push("wasm/add:1", module(3 * CHUNK)).await;
+    let port = free_port();
+    let mut command = program(&site).await;
+    command.env("WASMPROXY_HTTP_PORT", port.to_string()).env("WASMPROXY_HTTP_HOST", "127.0.0.1");
+    let _program = Process::run(&mut command);
+    site.mount("broker", json!({}));
+    let broker = json!({"url": site.broker.url(), "secretRef": {"name": "broker"}});
+    site.apply(NAME, json!({"broker": broker, "artifacts": [{"reference": "wasm/add:1"}]})).await;
+    site.until_says(ConditionType::BrokerConnected, "False", "SecretNotFound").await;
+    let whose = [("namespace", site.namespace.as_str()), ("name", NAME)];
+    let waiting = Scrape::of(port).await;
+    assert_eq!(waiting.get("wasmproxy_broker_connected", &whose), Some(0.0));
+    assert!(waiting.get("wasmproxy_api_requests_total", &[("method", "GET"), ("code", "200")]).unwrap() >= 1.0);
+
+    site.mount("broker", json!({"username": "worker", "password": "hunter2"}));
+    site.until_published().await;
+    let scrape = Scrape::of(port).await;
+    assert_eq!(scrape.get("wasmproxy_broker_connected", &whose), Some(1.0));
+    assert_eq!(scrape.get("wasmproxy_chunks_published_total", &whose), Some(3.0));
 }
 
 #[tokio::test]

@@ -19,7 +19,10 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use wasmproxy::pod::{self, Health, Options};
+use wasmproxy::{
+    pod::{self, Health, Options},
+    worker::metrics::Roster,
+};
 
 use super::floor::NAME;
 
@@ -103,7 +106,13 @@ async fn a_worker_that_looks_at_its_secrets_for_hours_writes_only_what_has_chang
     }));
     let secrets = tempfile::tempdir().unwrap();
     let (health, stop) = (Arc::<Health>::default(), CancellationToken::new());
-    let worker = tokio::spawn(pod::run(server.client(), options(secrets.path()), health.clone(), stop.clone()));
+    let worker = tokio::spawn(pod::run(
+        server.client(),
+        options(secrets.path()),
+        health.clone(),
+        Roster::default(),
+        stop.clone(),
+    ));
     sleep(HOUR).await;
     assert_eq!((server.writes(), server.reason()), (1, json!("Starting")));
     fs::create_dir(secrets.path().join("broker")).unwrap();
