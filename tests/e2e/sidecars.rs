@@ -40,9 +40,15 @@ fn an_application_starts_after_the_sidecar_is_connected_and_ends_before_it() {
     let playground = Playground::new(&cluster, "sidecar");
     let namespace = playground.namespace();
     namespace.kubectl(&["scale", "deployment/broker", "--replicas=0"]);
+    namespace.kubectl(&["wait", "--for=delete", "pod", "-l", "app=broker", "--timeout=2m"]);
     namespace.apply_example("sidecar.yaml", EXAMPLE);
     namespace.kubectl(&["wait", "--for=create", "pod", "-l", "app=gateway", "--timeout=2m"]);
     let gateway = pod(namespace, "gateway");
+    namespace.watch("events").until("the worker says that it is not ready", |event| {
+        let [of, said] =
+            [&event["involvedObject"]["name"], &event["message"]].map(|text| text.as_str().unwrap_or_default());
+        gateway.ends_with(of) && said.ends_with("probe failed with statuscode: 503")
+    });
     let mut watch = namespace.watch(&gateway);
     let waiting = watch.until("the worker runs", |pod| states(pod).0["running"].is_object());
     assert_eq!(states(&waiting).1["waiting"]["reason"], "PodInitializing", "{waiting:#}");

@@ -19,7 +19,7 @@ apt-get -qq install --yes --no-install-recommends "$@" > /dev/null
 # Nor at the next boot.
 [[ ! -d /run/systemd/system ]] || for package; do
   case $package in
-    containerd | mosquitto | docker-registry | rabbitmq-server) systemctl --quiet disable "$package" ;;
+    containerd | mosquitto | docker-registry | prometheus | rabbitmq-server) systemctl --quiet disable "$package" ;;
     etcd-server) systemctl --quiet disable etcd ;;
   esac
 done

@@ -58,7 +58,7 @@ impl Candidate {
     /// What to do at `now`.
     pub fn step(&self, now: Instant) -> Step {
         if let Some(deadline) = self.deadline()
-            && (now >= deadline || self.holder() != Some(&self.identity) && self.lease().is_some())
+            && (now >= deadline || self.holder() != Some(&self.identity) && self.record().is_some())
         {
             return Step::Lost;
         }
@@ -84,6 +84,8 @@ impl Candidate {
             // Nobody has shown a sign of life: that the object has another version, or is gone, is none.
             (Some(seen), Some(lease)) if seen.lease.as_ref().is_some_and(|seen| seen.spec == lease.spec) => seen.free,
             (Some(seen), None) => seen.free,
+            // Nor does who empties it, by replacing it with a manifest, say that its holder has ended.
+            (Some(seen), Some(lease)) if record(lease).is_none() => seen.free,
             (None, None) => now,
             (_, Some(lease)) => match holder(lease) {
                 Some(holder) if holder != self.identity => now + self.term(lease),
@@ -113,7 +115,7 @@ impl Candidate {
 
     /// The lease as it should be for us to lead from now on. `time` is for people to read.
     pub fn claim(&self, time: MicroTime) -> Lease {
-        let before = self.lease().and_then(|lease| lease.spec.clone());
+        let before = self.record().cloned();
         let ours = self.holder() == Some(&self.identity);
         let transitions = before.as_ref().map(|spec| spec.lease_transitions.unwrap_or_default());
         let acquired = before.as_ref().and_then(|spec| spec.acquire_time.clone()).filter(|_| ours);
@@ -161,6 +163,10 @@ impl Candidate {
         self.seen.as_ref()?.lease.as_ref()
     }
 
+    fn record(&self) -> Option<&LeaseSpec> {
+        self.lease().and_then(record)
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.held.map(|sent| sent + self.terms.renew)
     }
@@ -176,6 +182,11 @@ impl Candidate {
         let said = said.and_then(|seconds| u64::try_from(seconds).ok());
         said.map_or(self.terms.lease, Duration::from_secs)
     }
+}
+
+/// What is written in it; none where nobody has written yet, as where a manifest has made it.
+fn record(lease: &Lease) -> Option<&LeaseSpec> {
+    lease.spec.as_ref().filter(|spec| **spec != LeaseSpec::default())
 }
 
 /// Who holds it; an empty name is nobody's.

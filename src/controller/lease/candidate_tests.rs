@@ -118,6 +118,33 @@ fn a_lease_that_somebody_deletes_ends_nobodys_term() {
     assert_eq!(a.claim(time(2)).metadata.resource_version, None);
 }
 
+/// As a manifest has it, or whoever replaces it with that.
+fn emptied(version: u64) -> Lease {
+    stored(Lease { spec: Some(LeaseSpec::default()), ..Lease::default() }, version)
+}
+
+#[test]
+fn a_lease_that_somebody_empties_ends_nobodys_term() {
+    let start = Instant::now();
+    let (mut a, mut b) = two(start);
+    b.observe(Some(emptied(9)), after(start, 1.0));
+    assert_eq!(b.step(after(start, 14.0)), Step::Wait(after(start, 15.0)));
+    a.observe(Some(emptied(9)), after(start, 2.0));
+    assert_eq!(a.step(after(start, 2.0)), Step::Claim, "the holder writes it anew");
+    assert_eq!(a.claim(time(2)).metadata.resource_version.as_deref(), Some("9"));
+}
+
+#[test]
+fn a_lease_that_nobody_has_written_to_is_claimed_at_once() {
+    let now = Instant::now();
+    for lease in [emptied(1), Lease { spec: None, ..emptied(1) }] {
+        let mut a = candidate("a");
+        a.observe(Some(lease), now);
+        assert_eq!(a.step(now), Step::Claim);
+        assert_eq!(spec(Some(&a.claim(time(0)))).lease_transitions, Some(0));
+    }
+}
+
 #[test]
 fn a_lease_that_was_released_is_claimed_at_once() {
     let start = Instant::now();

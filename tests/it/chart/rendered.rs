@@ -18,11 +18,13 @@ async fn by_default_there_is_what_everybody_needs_and_nothing_else() {
         identities,
         [
             "ClusterRole /wasmproxy-wasmproxy-system",
+            "ClusterRole /wasmproxy-wasmproxy-system-admin",
             "ClusterRole /wasmproxy-wasmproxy-system-edit",
             "ClusterRole /wasmproxy-wasmproxy-system-view",
             "ClusterRoleBinding /wasmproxy-wasmproxy-system",
             "CustomResourceDefinition /wasmproxies.wasmproxy.io",
             "Deployment wasmproxy-system/wasmproxy",
+            "Lease wasmproxy-system/wasmproxy",
             "Pod wasmproxy-system/wasmproxy-test",
             "PodDisruptionBudget wasmproxy-system/wasmproxy",
             "Role wasmproxy-system/wasmproxy-self",
@@ -140,6 +142,17 @@ async fn no_two_controllers_run_where_nobody_says_which_of_them_leads() {
     assert_eq!(strategy(&render(&[&values("in-process")]).await), json!({"type": "Recreate"}));
 }
 
+/// Whoever leads writes the rest of it, and whatever applies the chart must have no say in that.
+#[tokio::test]
+async fn the_lease_of_the_election_goes_with_the_release_and_has_nothing_in_it() {
+    let objects = render(&["--set=leaderElection.name=mine"]).await;
+    let lease = of_kind(&objects, "Lease")[0];
+    assert_eq!((text(lease, "/metadata/name"), &lease["spec"]), ("mine", &Value::Null));
+    for none in ["leaderElection.createLease=false", "leaderElection.enabled=false,replicas=1"] {
+        assert_eq!(of_kind(&render(&["--set", none]).await, "Lease"), [&Value::Null; 0], "{none}");
+    }
+}
+
 #[tokio::test]
 async fn a_disruption_budget_is_there_for_several_replicas_only() {
     let budget = async |option: &str| {
@@ -168,6 +181,8 @@ async fn the_notes_say_what_to_type_next_and_warn_of_what_may_not_be_meant() {
     assert!(usual.contains("all namespaces") && !usual.contains("WARNING") && !usual.contains("label"), "{usual}");
     for (arguments, said) in [
         ("workers.mode=in-process", "kubectl label secret NAME"),
+        ("workers.mode=in-process", "resources.limits.memory, now 512Mi, has to be enough"),
+        ("hostNetwork=true", "WARNING: hostNetwork is true: no node has room for two Pods with port 9191."),
         ("namespaces={edge,plant}", "the resources of edge, plant"),
         ("crds.enabled=false", "This cluster has none yet"),
         ("replicas=0", "WARNING: replicas is 0"),

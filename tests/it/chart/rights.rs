@@ -1,9 +1,19 @@
 //! The roles of the chart are what the code declares, no less and no more.
 
-use serde_json::{Value, json};
+use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+    runtime::wait::await_condition,
+};
+use serde_json::{Value, from_value, json};
 use wasmproxy::controller::{PodOptions, WorkerMode, rights};
 
 use super::{of_kind, render, text, values};
+use crate::{
+    lab::{Administrator, ControlPlane, chart},
+    waiting::soon,
+};
 
 /// The modes, as the chart calls them.
 fn modes() -> [(&'static str, WorkerMode); 2] {
@@ -74,15 +84,55 @@ async fn whoever_administers_some_namespaces_needs_nothing_outside_of_them() {
 async fn people_who_may_edit_or_view_a_namespace_may_do_so_with_its_resources() {
     let objects = render(&[]).await;
     let roles = of_kind(&objects, "ClusterRole");
-    let role = |to: &str| {
+    let rules = |to: &str| {
         let label = format!("rbac.authorization.k8s.io/aggregate-to-{to}");
-        let found: Vec<_> = roles.iter().filter(|role| role["metadata"]["labels"][&label] == "true").collect();
-        assert_eq!(found.len(), 1, "{to}");
-        found[0]["rules"].clone()
+        let found = roles.iter().filter(|role| role["metadata"]["labels"][&label] == "true");
+        found.flat_map(|role| role["rules"].as_array().unwrap().clone()).collect::<Vec<_>>()
     };
-    let read = json!(["get", "list", "watch"]);
-    assert_eq!(role("view"), json!([{"apiGroups": ["wasmproxy.io"], "resources": ["wasmproxies"], "verbs": read}]));
-    assert_eq!(role("edit"), role("admin"));
-    let verbs = role("edit")[0]["verbs"].clone();
-    assert_eq!(verbs, json!(["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]));
+    let rule = |resource: &str, verbs: &[&str]| json!({"apiGroups": ["wasmproxy.io"], "resources": [resource], "verbs": verbs});
+    let write = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    assert_eq!(rules("view"), [rule("wasmproxies", &["get", "list", "watch"])]);
+    assert_eq!(rules("edit"), [rule("wasmproxies", &write)]);
+    assert!(rules("admin").contains(&rules("edit")[0]));
+}
+
+#[tokio::test]
+async fn whoever_administers_some_namespaces_can_install_a_release_for_them() {
+    let control_plane = ControlPlane::shared().await;
+    let (client, administrator) = (control_plane.client().await, Administrator::of(control_plane));
+    let (home, served) = (control_plane.namespace("home").await, control_plane.namespace("served").await);
+    let admin = json!({
+        "metadata": {"name": "admin"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": home}],
+    });
+    for namespace in [&home, &served] {
+        let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+        bindings.create(&PostParams::default(), &from_value(admin.clone()).unwrap()).await.unwrap();
+    }
+    // What somebody else has installed for the whole cluster.
+    let roles: Api<ClusterRole> = Api::all(client);
+    let everybodys = ["--show-only=templates/aggregated-roles.yaml", &format!("--set=fullnameOverride={home}")];
+    for role in of_kind(&render(&everybodys).await, "ClusterRole") {
+        let apply = PatchParams::apply("test").force();
+        roles.patch(text(role, "/metadata/name"), &apply, &Patch::Apply(role)).await.unwrap();
+    }
+    let gathered = |role: Option<&ClusterRole>| {
+        let rules = role.and_then(|role| role.rules.as_ref()).into_iter().flatten();
+        let resources: Vec<_> = rules.flat_map(|rule| rule.resources.iter().flatten()).collect();
+        ["wasmproxies", "wasmproxies/status", "wasmproxies/finalizers"]
+            .iter()
+            .all(|name| resources.contains(&&(*name).to_owned()))
+    };
+    soon("the roles to be gathered", await_condition(roles, "admin", gathered)).await.unwrap();
+
+    for (mode, _) in modes() {
+        let chart = chart();
+        let (namespaces, mode) = (format!("--set=namespaces={{{served}}}"), format!("--set=workers.mode={mode}"));
+        let install = ["install", "mine", chart.to_str().unwrap(), "--namespace", &home, "--kube-as-user", &home];
+        let options = [&values("namespaced"), &namespaces, &mode];
+        administrator.helm(&[&install[..], &options.map(String::as_str)].concat()).await;
+        let uninstall = ["uninstall", "mine", "--namespace", &home, "--kube-as-user", &home];
+        administrator.helm(&uninstall).await;
+    }
 }

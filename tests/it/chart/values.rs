@@ -86,6 +86,7 @@ async fn what_cannot_work_together_is_refused_with_a_sentence() {
     for (values, sentence) in [
         (["replicas=2", "leaderElection.enabled=false"], "Set replicas to 1, or leaderElection.enabled to true."),
         (["leaderElection.renewDeadline=15s", "replicas=2"], "must be shorter than leaderElection.leaseDuration (15s)"),
+        (["credentialsPolicy.enabled=true", "credentialsPolicy.validationActions={Deny,Warn}"], "takes one of them"),
         (["leaderElection.retryPeriod=6s", "replicas=2"], "must be at most half of leaderElection.renewDeadline (10s)"),
     ] {
         let refused = attempt(&["--set", values[0], "--set", values[1]]).await.unwrap_err();

@@ -31,13 +31,15 @@ fn references(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
 fn looked_at(policy: &ValidatingAdmissionPolicy) -> BTreeSet<String> {
     let spec = policy.spec.as_ref().unwrap();
     let variables = spec.variables.as_deref().unwrap();
-    let named = &variables.iter().find(|variable| variable.name == "named").unwrap().expression;
+    let expression = |name| &variables.iter().find(|variable| variable.name == name).unwrap().expression;
+    let (named, fields) = (expression("named"), expression("fields"));
     let entries = named.trim_start_matches('{').trim_end_matches('}').split(',');
     let field = |entry: &str| {
         let (field, expression) = entry.trim().split_once(": ").unwrap();
         let field = field.trim_matches('\'');
         let (_, read) = expression.split_once('.').unwrap();
         assert_eq!(read.replace('?', ""), format!("{field}.name"));
+        assert!(fields.contains(&format!("'{field}'")), "{field} is left out of {fields}");
         field.to_owned()
     };
     entries.map(field).collect()
