@@ -9,8 +9,11 @@ use kube::{
 use serde_json::{Value, from_value, json};
 use wasmproxy::controller::{PodOptions, WorkerMode, rights};
 
-use super::{chart, helm_at, of_kind, render, text, values};
-use crate::{lab::ControlPlane, waiting::soon};
+use super::{of_kind, render, text, values};
+use crate::{
+    lab::{Administrator, ControlPlane, chart},
+    waiting::soon,
+};
 
 /// The modes, as the chart calls them.
 fn modes() -> [(&'static str, WorkerMode); 2] {
@@ -96,7 +99,7 @@ async fn people_who_may_edit_or_view_a_namespace_may_do_so_with_its_resources() 
 #[tokio::test]
 async fn whoever_administers_some_namespaces_can_install_a_release_for_them() {
     let control_plane = ControlPlane::shared().await;
-    let (client, kubeconfig) = (control_plane.client().await, control_plane.kubeconfig());
+    let (client, administrator) = (control_plane.client().await, Administrator::of(control_plane));
     let (home, served) = (control_plane.namespace("home").await, control_plane.namespace("served").await);
     let admin = json!({
         "metadata": {"name": "admin"},
@@ -128,8 +131,8 @@ async fn whoever_administers_some_namespaces_can_install_a_release_for_them() {
         let (namespaces, mode) = (format!("--set=namespaces={{{served}}}"), format!("--set=workers.mode={mode}"));
         let install = ["install", "mine", chart.to_str().unwrap(), "--namespace", &home, "--kube-as-user", &home];
         let options = [&values("namespaced"), &namespaces, &mode];
-        helm_at(Some(&kubeconfig), &[&install[..], &options.map(String::as_str)].concat()).await.unwrap();
+        administrator.helm(&[&install[..], &options.map(String::as_str)].concat()).await;
         let uninstall = ["uninstall", "mine", "--namespace", &home, "--kube-as-user", &home];
-        helm_at(Some(&kubeconfig), &uninstall).await.unwrap();
+        administrator.helm(&uninstall).await;
     }
 }
