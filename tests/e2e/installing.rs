@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     harness::{
-        Cluster, Playground, RELEASE, SYSTEM,
+        CHART, Cluster, Playground, RELEASE, SYSTEM,
         shell::{attempt, helm, kubectl},
     },
     leftovers,
@@ -13,7 +13,6 @@ use crate::{
     status::life,
 };
 
-const CHART: &str = "charts/wasmproxy";
 /// The chart as the release before this one had it.
 const PREVIOUS: &str = "tests/releases/0.1.0/chart";
 /// What `helm uninstall` keeps.

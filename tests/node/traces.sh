@@ -27,12 +27,12 @@ mounts() { cut -d' ' -f1-3 /proc/mounts; }
 cgroups() { find /sys/fs/cgroup -type d \( -name "$name" -o -name "$name.scope" -o -name 'kubepods*' \) -prune 2> /dev/null; }
 network_namespaces() { ip netns; }
 
-# Those that Kubernetes, containerd, helm and kubectl make where nobody tells them otherwise, and our own.
+# Those that Kubernetes, containerd, helm and kubectl make where nobody tells them otherwise, and the node's own.
 folders() {
   local folder
   for folder in "$state" /etc/{cni,containerd,kubernetes}/* /opt/{cni,containerd} /usr/libexec/kubernetes \
     /run/{containerd,runc,flannel} /var/lib/{cni,containerd,etcd,kubelet} /var/log/{pods,containers} \
-    ~/.kube ~/.cache/helm ~/.config/helm ~/.local/share/helm "${TMPDIR:-/tmp}"/wasmproxy-{e2e,image}.*; do
+    ~/.kube ~/.cache/helm ~/.config/helm ~/.local/share/helm; do
     [[ ! -e $folder ]] || find "$folder" -maxdepth 1
   done
 }

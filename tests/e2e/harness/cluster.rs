@@ -14,6 +14,8 @@ use super::{
 
 /// The release that the documents speak of, and its namespace.
 pub const RELEASE: &str = "wasmproxy";
+/// The chart.
+pub const CHART: &str = "charts/wasmproxy";
 /// Where it is installed.
 pub const SYSTEM: &str = "wasmproxy-system";
 /// What says that we have been here, and that whatever is installed is ours to remove.
@@ -23,7 +25,7 @@ const CRD: &str = "wasmproxies.wasmproxy.io";
 /// The namespaces that examples and documents name: they are deleted with all that is in them.
 const NAMESPACES: [&str; 5] = [SYSTEM, "quickstart", "edge", "plant", "argocd"];
 /// How the documents install it.
-const INSTALL: [&str; 7] = ["install", RELEASE, "charts/wasmproxy", "-n", SYSTEM, "--create-namespace", "--wait"];
+const INSTALL: [&str; 7] = ["install", RELEASE, CHART, "-n", SYSTEM, "--create-namespace", "--wait"];
 
 /// One test installs and uninstalls, or several use what is installed.
 static TURN: RwLock<()> = RwLock::new(());

@@ -10,7 +10,7 @@ mod playground;
 pub mod shell;
 mod watch;
 
-pub use cluster::{Cluster, MARK, RELEASE, SYSTEM};
+pub use cluster::{CHART, Cluster, MARK, RELEASE, SYSTEM};
 pub use forward::Forward;
 pub use namespace::Namespace;
 pub use playground::{PASSWORD, Playground};
