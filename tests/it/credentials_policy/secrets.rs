@@ -31,8 +31,8 @@ async fn one_that_comes_later_needs_the_label_from_its_beginning() {
     assert_eq!(
         sentence,
         "WasmProxy line (spec.broker.secretRef) sends what Secret broker holds to mqtt://broker.example and \
-         registry.example. Where that is meant, create it with the label wasmproxy.io/credentials=true \
-         (kubectl label --local -f FILE -o yaml wasmproxy.io/credentials=true); else suspend or delete that WasmProxy first"
+         registry.example. Where that is meant, create it with this in its metadata: labels: {wasmproxy.io/credentials: \
+         \"true\"}; else suspend or delete that WasmProxy first"
     );
     let generated = json!({"metadata": {"name": null, "generateName": "broker-"}});
     for (name, patch) in [("other", json!({})), ("broker", labelled()), ("generated", generated)] {

@@ -11,7 +11,11 @@
       'spec.verify.trustedRootSecretRef': {{ .wasmproxy }}.spec.?verify.?trustedRootSecretRef.?name
     }
 - name: fields
-  expression: variables.named.filter(field, variables.named[field].orValue('') == {{ .secret }}.metadata.name)
+  # Keys of a map come in any order.
+  expression: >-
+    ['spec.broker.secretRef', 'spec.broker.certSecretRef', 'spec.registry.secretRef', 'spec.registry.certSecretRef',
+    'spec.verify.secretRef', 'spec.verify.trustedRootSecretRef'].filter(field,
+    variables.named[field].orValue('') == {{ .secret }}.metadata.name)
 {{- end -}}
 
 {{/* Selects Secrets without the label: NotIn is also true of those that have none of that name. */}}

@@ -44,6 +44,9 @@ or to take with --take-ownership, of which templates know nothing.
 {{- if not (.Values.leaderElection).enabled }}
 - "leaderElection.enabled is false: there must be no other controller of these namespaces, and nobody takes over while this one is away."
 {{- end }}
+{{- if and .Values.hostNetwork (ne (.Values.strategy).type "Recreate") }}
+- "hostNetwork is true: no node has room for two Pods with port {{ include "wasmproxy.httpPort" . }}. Each replica needs a node, and an upgrade one more, unless strategy.type is Recreate."
+{{- end }}
 {{- if and $budget.enabled (gt $replicas 1) (regexMatch "^[0-9]+$" (toString $budget.minAvailable)) (ge (int $budget.minAvailable) $replicas) }}
 - "podDisruptionBudget.minAvailable leaves none of the {{ $replicas }} replicas to be evicted: nodes with one of them cannot be drained."
 {{- end }}
