@@ -23,7 +23,7 @@ fn documented(info: &str) -> String {
     blocks.remove(0)
 }
 
-/// Applies the manifest to a cluster that has never seen it, and once more, and deletes it.
+/// Applies the manifest to a cluster that has never seen it, and once more, lets a release take it over, and deletes it.
 async fn apply_and_delete(options: &[&str]) {
     let plane = ControlPlane::bare().await;
     let administrator = Administrator::of(&plane);
@@ -33,6 +33,8 @@ async fn apply_and_delete(options: &[&str]) {
     administrator.kubectl(&whole("apply")).await;
     // Fails where there is a difference.
     administrator.kubectl(&whole("diff")).await;
+    let chart = chart().display().to_string();
+    administrator.helm(&["install", "wasmproxy", &chart, "--namespace=wasmproxy-system", "--take-ownership"]).await;
     administrator.kubectl(&["delete", "--wait=false", "--filename", &manifest]).await;
 }
 
