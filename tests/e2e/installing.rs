@@ -16,6 +16,8 @@ use crate::{
 const CHART: &str = "charts/wasmproxy";
 /// The chart as the release before this one had it.
 const PREVIOUS: &str = "tests/releases/0.1.0/chart";
+/// What there is for whoever has no Helm.
+const MANIFESTS: &str = "deploy/install.yaml";
 /// What `helm uninstall` keeps.
 const DEFINITION: &str = "CustomResourceDefinition /wasmproxies.wasmproxy.io";
 
@@ -104,7 +106,7 @@ fn an_upgrade_and_a_rollback_in_the_middle_of_transfers_cost_devices_nothing() {
     upgrade(&["--set", &format!("workers.image={id}")]);
     until_rolled(&midway, &id);
     midway.let_go();
-    midway.until_received();
+    midway.until_fetched();
 
     helm(&["rollback", RELEASE, "-n", SYSTEM, "--wait"]);
     until_rolled(&midway, &image);
@@ -168,4 +170,16 @@ fn workers_move_into_the_controller_and_back_by_an_upgrade() {
     serves(&playground, "wasm/outside:1");
     namespace.wait("condition=Ready", &playground.resource());
     assert_eq!(begun(&playground), sent, "nothing is sent twice");
+}
+
+#[test]
+fn plain_manifests_install_what_the_chart_does_and_take_it_away_again() {
+    let cluster = Cluster::alone();
+    kubectl(&["apply", "-f", MANIFESTS]);
+    kubectl(&["rollout", "status", "-n", SYSTEM, "deployment", RELEASE, "--timeout=2m"]);
+    let playground = Playground::new(&cluster, "plain");
+    playground.quickstart();
+    serves(&playground, "wasm/plain:1");
+    kubectl(&["delete", "-f", MANIFESTS]);
+    assert_eq!(leftovers_beside(&playground), [""; 0]);
 }

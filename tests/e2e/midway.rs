@@ -79,13 +79,18 @@ impl Midway {
         self.namespace().kubectl(&["patch", &self.resource(), "--type=merge", "-p", &patch]);
     }
 
-    /// Waits until the device has the module, verified, and until the resource says all of that.
-    pub fn until_received(&self) {
+    /// Waits until the device has the module, verified.
+    pub fn until_fetched(&self) {
         let namespace = self.namespace();
         namespace.wait("condition=complete", "job/device");
         let said = namespace.kubectl(&["logs", "job/device"]);
         assert!(said.contains(&format!("{}, verified, in ", self.digest)), "{said}");
-        namespace.watch(&self.resource()).until("it is ready, and a device has the module", |resource| {
+    }
+
+    /// The same, and until the resource says all of that.
+    pub fn until_received(&self) {
+        self.until_fetched();
+        self.namespace().watch(&self.resource()).until("it is ready, and a device has the module", |resource| {
             let artifact = artifact(resource);
             is_ready(resource) && artifact["phase"] == "Published" && artifact["receipts"] == 1
         });

@@ -27,12 +27,20 @@ const INSTALL: [&str; 7] = ["install", RELEASE, "charts/wasmproxy", "-n", SYSTEM
 
 /// One test installs and uninstalls, or several use what is installed.
 static TURN: RwLock<()> = RwLock::new(());
-/// Whether the chart is installed with its defaults.
-static INSTALLED: Mutex<bool> = Mutex::new(false);
+/// What there is of wasmproxy.
+static STATE: Mutex<State> = Mutex::new(State::Unknown);
 
 /// A turn on the cluster, until it is dropped.
 pub struct Cluster {
     turn: Turn,
+}
+
+#[derive(PartialEq)]
+enum State {
+    Unknown,
+    Nothing,
+    /// The chart, with its defaults.
+    Installed,
 }
 
 #[expect(dead_code, reason = "they are held, not read")]
@@ -47,12 +55,13 @@ impl Cluster {
         reach();
         // Whoever has failed while it was alone has cleaned up all the same.
         let turn = Turn::Shared(TURN.read().unwrap_or_else(PoisonError::into_inner));
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*installed {
-            clear();
+        let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state != State::Installed {
+            clear(&mut state);
             helm(&INSTALL);
-            *installed = true;
+            *state = State::Installed;
         }
+        drop(state);
         Self { turn }
     }
 
@@ -60,8 +69,10 @@ impl Cluster {
     pub fn alone() -> Self {
         reach();
         let turn = Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner));
-        *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        clear();
+        let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+        clear(&mut state);
+        // Whatever it does.
+        *state = State::Unknown;
         Self { turn }
     }
 
@@ -93,7 +104,7 @@ impl Drop for Cluster {
             super::namespace::tell(SYSTEM);
         }
         if matches!(self.turn, Turn::Alone(_)) {
-            clear();
+            clear(&mut STATE.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 }
@@ -120,7 +131,10 @@ fn reach() {
 }
 
 /// Takes away whatever is installed.
-fn clear() {
+fn clear(state: &mut State) {
+    if *state == State::Nothing {
+        return;
+    }
     let releases: Vec<Value> = serde_json::from_str(&helm(&["list", "-A", "-o", "json"])).unwrap();
     for release in releases.iter().filter(|release| release["chart"].as_str().unwrap().starts_with("wasmproxy-")) {
         let [name, namespace] = ["name", "namespace"].map(|field| release[field].as_str().unwrap());
@@ -131,6 +145,7 @@ fn clear() {
     let _ = attempt("kubectl", &gone, "");
     let parts = ["delete", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/part-of=wasmproxy"];
     let _ = attempt("kubectl", &parts, "");
+    *state = State::Nothing;
 }
 
 /// What `make e2e` runs last on a cluster that it has not started: what the tests have installed is gone again.
@@ -138,6 +153,6 @@ fn clear() {
 #[ignore = "takes away what other tests use"]
 fn leave() {
     reach();
-    clear();
+    clear(&mut State::Unknown);
     kubectl(&["delete", "configmap", "-n", "default", MARK]);
 }
