@@ -9,7 +9,7 @@
 #   KUBECONFIG=FILE   another cluster, without wasmproxy: it pulls what it runs, unless
 #   E2E_LOAD=COMMAND  gives it the images in the archives that are appended to this command
 #   E2E_NODE=COMMAND  runs there what is appended to this command, on its node: a test kills processes so, or leaves it out
-#   E2E_THREADS=N     how many tests at a time, at most (4 unless said)
+#   E2E_THREADS=N     how many tests at a time, at most (8 unless said: they mostly wait)
 
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/../lab/lib.sh"
@@ -142,5 +142,5 @@ if [[ $own ]]; then
   export KUBECONFIG=$state/admin.conf E2E_NODE="$node enter"
 fi
 ((${#load[@]} == 0)) || step load "${load[@]}" "$archive"
-tests tests -- --test-threads="${E2E_THREADS:-4}" ${TEST:+"$TEST"}
+tests tests -- --test-threads="${E2E_THREADS:-8}" ${TEST:+"$TEST"}
 [[ $own ]] || tests leave --quiet -- --ignored leave
