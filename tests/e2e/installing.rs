@@ -31,6 +31,17 @@ fn uninstall(release: &str) {
     kubectl(&["wait", "-n", SYSTEM, "--for=delete", "pods", "--all", "--timeout=2m"]);
 }
 
+/// The Deployment of the playground's worker.
+fn deployment(playground: &Playground) -> String {
+    format!("deployment/{}-wasmproxy", playground.namespace().name())
+}
+
+/// Waits until there is no Pod of the playground's worker.
+fn without_worker(playground: &Playground) {
+    let label = format!("wasmproxy.io/resource={}", playground.namespace().name());
+    playground.namespace().kubectl(&["wait", "--for=delete", "pods", "-l", &label, "--timeout=2m"]);
+}
+
 /// What is left that is not in the namespace of this playground.
 fn leftovers_beside(playground: &Playground) -> Vec<String> {
     let name = playground.namespace().name();
@@ -82,10 +93,14 @@ fn a_release_that_keeps_no_definition_leaves_nothing_at_all() {
     cluster.install(&["--set", "crds.keep=false"]);
     let playground = Playground::new(&cluster, "nothing");
     playground.quickstart();
-    uninstall(RELEASE);
     let namespace = playground.namespace();
-    let worker = format!("wasmproxy.io/resource={}", namespace.name());
-    namespace.kubectl(&["wait", "--for=delete", "pods", "-l", &worker, "--timeout=2m"]);
+    // A definition is known for half a minute until the cluster collects what its resources leave behind.
+    namespace.kubectl(&["delete", &playground.resource()]);
+    namespace.wait("delete", &deployment(&playground));
+    playground.quickstart();
+
+    uninstall(RELEASE);
+    without_worker(&playground);
     assert_eq!(leftovers_beside(&playground), [""; 0]);
     let left = namespace.kubectl(&["get", "deployments,serviceaccounts,roles,rolebindings", "-o", "name"]);
     assert!(!left.contains("wasmproxy"), "{left}");
@@ -116,8 +131,7 @@ fn an_upgrade_and_a_rollback_in_the_middle_of_transfers_cost_devices_nothing() {
 
 /// Waits until the worker's Pod runs this image.
 fn until_rolled(midway: &Midway, image: &str) {
-    let namespace = midway.namespace();
-    let deployment = format!("deployment/{}-wasmproxy", namespace.name());
+    let (namespace, deployment) = (midway.namespace(), deployment(midway.playground()));
     namespace.wait(&format!("jsonpath={{.spec.template.spec.containers[0].image}}={image}"), &deployment);
     namespace.kubectl(&["rollout", "status", &deployment, "--timeout=2m"]);
     assert_eq!(self::image(&midway.worker()), image);
@@ -157,10 +171,11 @@ fn workers_move_into_the_controller_and_back_by_an_upgrade() {
     let playground = Playground::new(&cluster, "moved");
     playground.quickstart();
     let (namespace, sent) = (playground.namespace(), begun(&playground));
-    let deployment = format!("deployment/{}-wasmproxy", namespace.name());
+    let deployment = deployment(&playground);
 
     upgrade(&["--set", "workers.mode=in-process"]);
     namespace.wait("delete", &deployment);
+    without_worker(&playground);
     serves(&playground, "wasm/inside:1");
 
     upgrade(&["--set", "workers.mode=pods"]);
