@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     artifact::{Layer, PREAMBLE_LEN, Packed, Unsupported, may_be_wasm},
     blob::Blob,
-    cache::{Cache, Kept, Note},
+    cache::{Cache, Kept, Note, Place},
     client::Registry,
     error::RegistryError,
     layer::{self, Compression, Search, UnpackError, UnusableLayer},
@@ -35,14 +35,26 @@ impl Registry {
     /// Which module is in a layer: from the note, or by unpacking it. Whoever asks meanwhile waits for that.
     pub(super) async fn find_packed(&self, of: &Reference, packed: &Packed) -> Result<Note, RegistryError> {
         let cache = self.cache_for(of, packed)?;
+        let place = cache.queue(name(packed));
         if let Some(known) = self.known_of(cache, of, packed).await {
             return known;
         }
         let fetched = self.fetch_packed(of, packed).await?;
-        let _turn = cache.turn(name(packed)).await;
-        match self.known_of(cache, of, packed).await {
+        let turn = place.turn().await;
+        let found = match self.known_of(cache, of, packed).await {
             Some(known) => known,
             None => self.unpack(cache, of, packed, fetched).await.map(|(note, _)| note),
+        };
+        drop(turn);
+        self.leave(place, packed, found.as_ref().err()).await;
+        found
+    }
+
+    /// Leaves a layer behind. It has served its purpose and takes the room of modules, unless it has to be unpacked again or
+    /// others are on their way to it: whoever comes from now on finds what was found.
+    async fn leave(&self, place: Place, packed: &Packed, trouble: Option<&RegistryError>) {
+        if place.is_last() && !trouble.is_some_and(RegistryError::is_retryable) {
+            self.forget(packed.layer.digest).await;
         }
     }
 
@@ -83,16 +95,20 @@ impl Registry {
         if let Some(error) = self.access().memory.refused(of, name(packed)) {
             return Err(error);
         }
+        let place = cache.queue(name(packed));
         let fetched = self.fetch_packed(of, packed).await?;
-        let _turn = cache.turn(name(packed)).await;
-        if let Some(kept) = cache.get(digest).await {
-            return Ok(kept);
-        }
-        let (note, kept) = self.unpack(cache, of, packed, fetched).await?;
-        if note.digest == digest {
-            return Ok(kept);
-        }
-        Err(RegistryError::DigestMismatch { reference: of.clone(), expected: digest, actual: note.digest })
+        let turn = place.turn().await;
+        let found = match cache.get(digest).await {
+            Some(kept) => Ok(kept),
+            None => self.unpack(cache, of, packed, fetched).await.and_then(|(note, kept)| {
+                let (expected, actual) = (digest, note.digest);
+                let mismatch = || RegistryError::DigestMismatch { reference: of.clone(), expected, actual };
+                (actual == expected).then_some(kept).ok_or_else(mismatch)
+            }),
+        };
+        drop(turn);
+        self.leave(place, packed, found.as_ref().err()).await;
+        found
     }
 
     /// Whether a layer is no archive, whatever its media type says, but the module. Not verified.
@@ -152,8 +168,6 @@ impl Registry {
         let note = Note { digest, size };
         let kept = partial.keep(digest, size).await;
         cache.put_note(name(packed), note).await;
-        // It has served its purpose, and takes the room of modules.
-        cache.forget(packed.layer.digest).await;
         Ok((note, kept))
     }
 
@@ -206,9 +220,10 @@ impl Registry {
                 RegistryError::TooLarge { reference, size, limit: self.inner.max_module_size }
             }
         };
-        // Nobody needs it any more, or at least not this copy.
-        self.forget(packed.layer.digest).await;
-        if !why.is_retryable() {
+        if why.is_retryable() {
+            // Another copy may be better.
+            self.forget(packed.layer.digest).await;
+        } else {
             self.access().memory.refuse(of, name(packed), why.clone());
         }
         why

@@ -51,7 +51,8 @@ pub use error::CacheError;
 pub(super) use follow::{FileReader, Read as FileRead, Reading};
 pub(super) use partial::Partial;
 use store::Store;
-use tokio::sync::{OwnedMutexGuard, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
+pub(super) use turns::Place;
 use turns::Turns;
 
 use crate::digest::Digest;
@@ -134,9 +135,9 @@ impl Cache {
         self.store.clone().note(layer).await
     }
 
-    /// Waits until nobody else unpacks this layer; until what is returned is dropped, nobody else does.
-    pub(super) async fn turn(&self, layer: Digest) -> OwnedMutexGuard<()> {
-        self.turns.of(layer).await
+    /// Queues to unpack a layer, under the name that [`Self::note`] takes.
+    pub(super) fn queue(&self, layer: Digest) -> Place {
+        self.turns.queue(layer)
     }
 
     /// Waits for one of the few processors that may unpack something.

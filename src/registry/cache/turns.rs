@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex as Turn, MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::digest::Digest;
 
@@ -23,20 +23,32 @@ impl Default for Turns {
     }
 }
 
-impl Turns {
+/// Somebody's place in the queue for a layer; left when it is dropped.
+pub(in crate::registry) struct Place(Arc<Turn<()>>);
+
+impl Place {
     /// Waits until nobody else has a turn with this layer; the turn ends when what is returned is dropped.
-    pub(super) async fn of(&self, layer: Digest) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-            layers.retain(|_, turn| turn.strong_count() > 0);
-            let known = layers.get(&layer).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let turn = Arc::new(Turn::new(()));
-                layers.insert(layer, Arc::downgrade(&turn));
-                turn
-            })
-        };
-        turn.lock_owned().await
+    pub(in crate::registry) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().await
+    }
+
+    /// Whether nobody else wants this layer by now.
+    pub(in crate::registry) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+impl Turns {
+    /// Queues for a layer.
+    pub(super) fn queue(&self, layer: Digest) -> Place {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        layers.retain(|_, turn| turn.strong_count() > 0);
+        let known = layers.get(&layer).and_then(Weak::upgrade);
+        Place(known.unwrap_or_else(|| {
+            let turn = Arc::new(Turn::new(()));
+            layers.insert(layer, Arc::downgrade(&turn));
+            turn
+        }))
     }
 
     /// Waits for a processor. `None` never comes: nobody closes it.
@@ -54,12 +66,17 @@ mod tests {
     #[tokio::test]
     async fn a_layer_is_unpacked_by_one_at_a_time_and_nobody_waits_for_another_layer() {
         let turns = Turns::default();
-        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        let first = turns.of(a).await;
-        assert!(turns.of(a).now_or_never().is_none());
-        drop(turns.of(b).now_or_never().unwrap());
+        let [first, second] = [(); 2].map(|()| turns.queue(Digest::of(b"a")));
+        let turn = first.turn().await;
+        assert!(second.turn().now_or_never().is_none());
+        drop(turns.queue(Digest::of(b"b")).turn().now_or_never().unwrap());
+        drop(turn);
+        assert!(second.turn().now_or_never().is_some());
+        assert!(!second.is_last());
         drop(first);
-        assert!(turns.of(a).now_or_never().is_some());
-        assert!(turns.layers.lock().unwrap().len() <= 1, "what nobody wants is forgotten");
+        assert!(second.is_last());
+        drop(second);
+        let _another = turns.queue(Digest::of(b"c"));
+        assert_eq!(turns.layers.lock().unwrap().len(), 1, "what nobody wants is forgotten");
     }
 }
