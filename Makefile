@@ -15,6 +15,8 @@ image: ## Write the container image to target/image/wasmproxy.tar (ARCH=arm64: f
 image-test: image ## Hold the image against what is promised of it: its files, its user, its size
 	cargo test --locked --test image
 
+# They mostly wait, for servers and for time.
+test: export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc 2> /dev/null || getconf _NPROCESSORS_ONLN))
 test: ## Run every test, against real servers (TEST=name: those only)
 	tests/lab/setup.sh test
 	cargo test --locked $(TEST)
