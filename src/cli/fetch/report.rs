@@ -111,9 +111,12 @@ impl Report {
     /// Reports the end.
     pub fn finish(&self, file: &str, fetched: &Fetched) {
         let Whole { digest, layout } = fetched.whole;
-        let seconds = fetched.elapsed.as_secs_f64();
-        let (size, rate) = (BinaryBytes(layout.size()), rate(layout.size(), seconds));
-        self.say(&format!("{file}: {size}, {digest}, verified, in {seconds:.1} s ({rate})"));
+        let (size, took) = (BinaryBytes(layout.size()), fetched.elapsed);
+        let took = match rate(layout.size(), took) {
+            Some(rate) => format!("{:.1} s ({rate})", took.as_secs_f64()),
+            None => format!("{} ms", took.as_millis()),
+        };
+        self.say(&format!("{file}: {size}, {digest}, verified, in {took}"));
         if let Err(error) = &fetched.receipt {
             self.say(&format!("warning: the module is here, but its sender does not know: {error}"));
         }
@@ -163,9 +166,9 @@ impl Report {
             Output::Lines(lines) => {
                 let now = Instant::now();
                 if let Some(percent) = lines.due(bytes, layout.size(), now) {
-                    let rate = rate(bytes, (now - lines.begun).as_secs_f64());
+                    let rate = rate(bytes, now - lines.begun).map_or_else(String::new, |rate| format!(", {rate}"));
                     let (here, size) = (BinaryBytes(bytes), BinaryBytes(layout.size()));
-                    line(&format!("{percent:>3} %, {here} of {size}, {chunks} of {total} chunks, {rate}"));
+                    line(&format!("{percent:>3} %, {here} of {size}, {chunks} of {total} chunks{rate}"));
                 }
             }
         }
@@ -221,9 +224,11 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people")]
-fn rate(bytes: u64, seconds: f64) -> String {
-    format!("{}/s", BinaryBytes((bytes as f64 / seconds.max(0.001)) as u64))
+/// Bytes in a second, where it took long enough to tell.
+fn rate(bytes: u64, took: Duration) -> Option<String> {
+    let millis = took.as_millis();
+    let rate = u64::try_from(u128::from(bytes) * 1000 / millis.max(1)).ok()?;
+    (millis >= 100).then(|| format!("{}/s", BinaryBytes(rate)))
 }
 
 fn why(cause: Cause) -> &'static str {
@@ -245,6 +250,12 @@ mod tests {
         let mut lines = Lines::new(now);
         let written: Vec<_> = (1..=1000).filter_map(|bytes| lines.due(bytes, 1000, now)).collect();
         assert_eq!(written, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
+    }
+
+    #[test]
+    fn a_rate_is_told_of_what_took_a_while() {
+        assert_eq!(rate(13, Duration::from_millis(99)), None);
+        assert_eq!(rate(3 << 20, Duration::from_millis(1500)).as_deref(), Some("2.00 MiB/s"));
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl Children {
         if settled || holds(&desired, &*found) {
             return Ok(found);
         }
-        info!(resource = %family, kind = kind::<K>(), "a child is not as it should be, and is put right");
+        info!(resource = %family, kind = kind::<K>(), "a child is not as the resource would have it, and is changed");
         let mut patch = desired.clone();
         patch.meta_mut().uid.clone_from(&found.meta().uid);
         let applied = self.apply(&patch, &PatchParams::apply(Author::Controller.manager()).force(), family).await?;
