@@ -127,6 +127,8 @@ async fn a_resource_that_cannot_be_read_any_more_says_so_once_whatever_was_said_
     floor.until_ready("line").await;
     floor.apply("line", json!({"suspend": true})).await;
     floor.until_ready_is("line", "False", "Suspended").await;
+    // In a Pod it is the worker that says so, and its last word.
+    floor.until("line", |status| status.broker.is_none()).await;
 
     // As a later version may write it.
     let kind = ApiResource::erase::<WasmProxy>(&());

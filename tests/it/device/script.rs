@@ -6,8 +6,8 @@ use wasmproxy::{
     digest::Digest,
     mqtt::{Client, Message, MqttOptions, Properties, Publish, Qos, connect},
     protocol::{
-        ChunkEncoder, ChunkHead, Complete, Descriptor, DeviceName, ErrorCode, ErrorNotice, Format, Layout, Receipt,
-        Request, TopicPrefix, Topics,
+        ChunkEncoder, ChunkHead, Complete, Descriptor, DeviceName, ErrorCode, ErrorNotice, Format, Layout, Missing,
+        Receipt, Request, TopicPrefix, Topics,
     },
 };
 
@@ -106,6 +106,19 @@ impl Script {
     /// The next request, which asks for chunks of `module` by number.
     pub async fn request_by_number(&mut self, module: &Module) -> Vec<u32> {
         let missing = self.request().await.full.unwrap().missing.expect("a request by number");
+        Self::numbers(missing, module)
+    }
+
+    /// The next request that asks for chunks of `module` by number, however often it is asked for whole before.
+    pub async fn until_request_by_number(&mut self, module: &Module) -> Vec<u32> {
+        loop {
+            if let Some(missing) = self.request().await.full.unwrap().missing {
+                return Self::numbers(missing, module);
+            }
+        }
+    }
+
+    fn numbers(missing: Missing, module: &Module) -> Vec<u32> {
         assert_eq!((missing.digest, missing.chunk_size), (module.head.digest, module.head.layout.chunk_size()));
         assert_eq!(missing.device.to_string(), DEVICE);
         missing.chunks.iter().collect()

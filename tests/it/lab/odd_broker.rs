@@ -16,6 +16,8 @@ pub enum Manner {
     Pass,
     /// The connection is closed, as by cloud brokers where a topic is not allowed.
     HangUp,
+    /// Nobody hears of it, and it is not answered.
+    Swallow,
     /// It is answered with this reason code, at QoS 1 and 2 (MQTT 5 only).
     Refuse(u8),
 }
@@ -58,6 +60,7 @@ async fn relay(client: TcpStream, host: &str, manners: &Manners) -> io::Result<(
             let packet = read_packet(&mut from_client).await?;
             match published(&packet).map_or(Manner::Pass, |(topic, rest)| manners(topic, rest)) {
                 Manner::Pass => to_broker.write_all(&packet).await?,
+                Manner::Swallow => {}
                 Manner::HangUp => return Err::<(), _>(io::ErrorKind::ConnectionAborted.into()),
                 Manner::Refuse(reason) => refuse(&packet, reason, &to_client).await?,
             }

@@ -3,16 +3,17 @@
 use std::{path::Path, process::Stdio};
 
 use serde_json::json;
-use tokio::process::Command;
+use tokio::{process::Command, sync::mpsc};
 use wasmproxy::api::conditions::ConditionType;
 
 use super::floor::{NAME, Site};
 use crate::{
     controller::floor::CHUNK,
-    lab::{BrokerConfig, ControlPlane, free_port},
+    lab::{BrokerConfig, ControlPlane, Manner, OddBroker, free_port},
     metrics::Scrape,
     modules::module,
     standalone::Process,
+    waiting::soon,
 };
 
 /// The program with an administrator's rights.
@@ -58,17 +59,23 @@ async fn it_ends_on_a_signal_and_what_devices_ask_meanwhile_is_answered_by_the_n
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let site = Site::start().await;
-    site.declare(&[]).await;
+    let mut site = Site::start().await;
+    site.registry.push("wasm/add:1", module(CHUNK)).await;
+    let (came, mut coming) = mpsc::unbounded_channel();
+    // The chunk is in flight for as long as the worker waits for it.
+    let silent = OddBroker::before(site.broker.host(), move |_, _| {
+        let _ = came.send(());
+        Manner::Swallow
+    });
+    let silent = silent.await;
+    site.broker_url = Some(silent.url.clone());
+    site.declare(&["wasm/add:1"]).await;
     let program = Process::run(&mut program(&site).await);
-    site.until_published().await;
-    site.broker.server().signal("STOP");
+    soon("a chunk", coming.recv()).await.unwrap();
     program.signal("TERM");
     program.line("ending").await;
     program.signal("INT");
-    let code = program.end().await.code();
-    site.broker.server().signal("CONT");
-    assert_eq!(code, Some(130));
+    assert_eq!(program.end().await.code(), Some(130));
 }
 
 #[tokio::test]

@@ -130,18 +130,18 @@ async fn a_connection_that_stalls_in_the_middle_of_a_pass_is_replaced() {
 async fn a_link_too_slow_for_one_chunk_in_the_time_allowed_is_not_cut() {
     let deliveries = VERSIONS.map(|version| async move {
         let mut channel = Channel::start().await;
-        channel.registry.push("wasm/add:1", module(1_000_000)).await;
+        channel.registry.push("wasm/add:1", module(2_000_000)).await;
         channel.declare("wasm/add:1");
         let mut listener = channel.listen().await;
         let proxy = FaultProxy::to(&channel.broker.host()).await;
-        // A chunk takes more than four seconds.
-        proxy.throttle(150_000);
+        // A chunk takes almost nine seconds, and several pieces of it pass in each of them, on a busy machine too.
+        proxy.throttle(300_000);
         channel.config.broker.url = format!("mqtt://{}", proxy.host).parse().unwrap();
-        (channel.config.broker.version, channel.config.broker.timeout) = (version, Duration::from_secs(2));
-        channel.config.chunk_size = ChunkSize::new(500_000).unwrap();
+        (channel.config.broker.version, channel.config.broker.timeout) = (version, Duration::from_secs(5));
+        channel.config.chunk_size = ChunkSize::new(2_000_000).unwrap();
         let _worker = channel.worker();
         let (chunks, _) = soon("all", listener.hear_a_pass()).await;
-        assert_eq!((chunks.len(), assembled(&chunks)), (2, module(1_000_000)), "{version:?}");
+        assert!(chunks.len() == 1 && assembled(&chunks) == module(2_000_000), "{version:?}");
         assert_eq!(proxy.connections(), 1, "{version:?}");
     });
     futures::future::join_all(deliveries).await;

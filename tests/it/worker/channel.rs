@@ -123,6 +123,7 @@ impl Channel {
         let mut options = MqttOptions::new(url, format!("listener-{}", fastrand::u64(..)));
         options.credentials = self.config.broker.credentials.clone();
         options.tls = self.config.broker.tls.clone();
+        options.max_packet_size = 32 << 20;
         options.subscriptions = vec![(filter, Qos::AtLeastOnce)];
         let (client, messages) = connect(options).unwrap();
         connected(&client).await;

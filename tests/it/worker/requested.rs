@@ -11,7 +11,10 @@ use super::{
     channel::{CHUNK, Channel, Listener, Said, assembled, until, until_listening, until_published},
     gated::Gated,
 };
-use crate::{lab::BrokerConfig, modules::module};
+use crate::{
+    lab::{BrokerConfig, FaultProxy},
+    modules::module,
+};
 
 /// A channel with a worker that is ready, and somebody who listens.
 async fn ready() -> (Channel, wasmproxy::worker::Worker, Listener) {
@@ -76,7 +79,12 @@ async fn a_raw_request_is_answered_in_binary() {
 
 #[tokio::test]
 async fn chunks_by_number_come_on_the_devices_own_topic() {
-    let (channel, worker, mut listener) = ready().await;
+    let mut channel = Channel::start().await;
+    let proxy = FaultProxy::to(&channel.registry.host()).await;
+    channel.take_from(&proxy.host);
+    let worker = channel.worker();
+    until_listening(&worker).await;
+    let mut listener = channel.listen().await;
     let bytes = module(CHUNK * 10 - 1);
     let pushed = channel.registry.push("wasm/add:1", bytes.clone()).await;
     let ask = |chunks: serde_json::Value, digest: &str| {
@@ -94,9 +102,12 @@ async fn chunks_by_number_come_on_the_devices_own_topic() {
     }
     worker.progress().wait_for(|progress| progress.totals.chunks == 4).await.unwrap();
 
-    // Whoever asks for more under the device's name does not keep it from what there is.
+    // Whoever asks for more under the device's name, before it is served, does not keep it from what there is.
+    proxy.stall_all();
     listener.ask(&ask(json!([[1, 1]]), &pushed.to_string())).await;
     listener.ask(&ask(json!([[10, 12]]), &pushed.to_string())).await;
+    assert!(listener.until_heard().await.is_empty());
+    proxy.resume();
     assert!(matches!(listener.hear().await, Said::Device(_, chunk) if chunk.index == 1));
     listener.ask(&ask(json!([[10, 10]]), &pushed.to_string())).await;
     assert_eq!(listener.hear_an_error().await.code, ErrorCode::BadRequest);

@@ -1,5 +1,6 @@
 //! At rest nothing is written.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     ResourceExt as _,
     api::{Patch, PatchParams},
@@ -70,10 +71,10 @@ async fn a_worker_that_is_refused_is_not_asked_after_since_it_reads_its_secrets_
 }
 
 /// The versions of everything that the controller writes.
-async fn state(yard: &Yard) -> (Vec<Option<String>>, [Vec<Option<String>>; 2]) {
+async fn state(yard: &Yard) -> (Vec<Option<String>>, [([Option<String>; 3], Deployment); 2]) {
     let mut resources = Vec::new();
     for name in ["line", "off", "external"] {
         resources.push(yard.api::<WasmProxy>().get(name).await.unwrap().resource_version());
     }
-    (resources, [yard.versions("line").await.to_vec(), yard.versions("off").await.to_vec()])
+    (resources, [yard.versions("line").await, yard.versions("off").await])
 }

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
-        apps::v1::Deployment,
+        apps::v1::{Deployment, ReplicaSet},
         core::v1::{Pod, ServiceAccount},
         rbac::v1::{Role, RoleBinding},
     },
@@ -127,7 +127,7 @@ impl Yard {
         self.api::<K>().delete(&child(resource), &DeleteParams::default()).await.unwrap();
     }
 
-    /// The Pod of the resource's worker, once it is there and has this image.
+    /// The Pod of the resource's worker, once it is there and has this image. One that is about to go does not count.
     pub async fn pod(&self, resource: &str, image: &str) -> Pod {
         let config = watcher::Config::default().labels(&format!("wasmproxy.io/resource={resource}"));
         let has_image = |pod: &Pod| pod.spec.as_ref().unwrap().containers[0].image.as_deref() == Some(image);
@@ -135,12 +135,24 @@ impl Yard {
         let found = async {
             loop {
                 let pod = pods.try_next().await.unwrap().unwrap();
-                if has_image(&pod) && pod.metadata.deletion_timestamp.is_none() {
+                if has_image(&pod) && pod.metadata.deletion_timestamp.is_none() && self.is_to_stay(&pod, resource).await
+                {
                     return pod;
                 }
             }
         };
         soon(&format!("the Pod of {resource}"), found).await
+    }
+
+    /// Whether a Pod is what the resource's Deployment says by now.
+    async fn is_to_stay(&self, pod: &Pod, resource: &str) -> bool {
+        let Some(set) = self.api::<ReplicaSet>().get_opt(&pod.owner_references()[0].name).await.unwrap() else {
+            return false;
+        };
+        let Some(deployment) = self.api::<Deployment>().get_opt(&child(resource)).await.unwrap() else { return false };
+        let mut template = set.spec.as_ref().unwrap().template.clone().unwrap();
+        template.metadata.as_mut().unwrap().labels.as_mut().unwrap().remove("pod-template-hash");
+        set.owner_references()[0].uid == deployment.uid().unwrap() && template == deployment.spec.unwrap().template
     }
 
     /// Says of the worker's Pod what a kubelet would.
@@ -186,14 +198,20 @@ impl Yard {
         self.api::<WasmProxy>().patch_status(name, &parameters, &Patch::Apply(status)).await.unwrap();
     }
 
-    /// The versions of a resource's children, by kind: another one after any write.
-    pub async fn versions(&self, resource: &str) -> [Option<String>; 4] {
-        [
+    /// A resource's children, by their versions: others after any write. Of a Deployment's status the cluster writes when it
+    /// likes, and so that is left out.
+    pub async fn versions(&self, resource: &str) -> ([Option<String>; 3], Deployment) {
+        let mut deployment = self.child::<Deployment>(resource).await;
+        (deployment.status, deployment.metadata.resource_version) = (None, None);
+        if let Some(fields) = &mut deployment.metadata.managed_fields {
+            fields.retain(|fields| fields.subresource.is_none());
+        }
+        let versions = [
             self.child::<ServiceAccount>(resource).await.resource_version(),
             self.child::<Role>(resource).await.resource_version(),
             self.child::<RoleBinding>(resource).await.resource_version(),
-            self.child::<Deployment>(resource).await.resource_version(),
-        ]
+        ];
+        (versions, deployment)
     }
 }
 
