@@ -1,10 +1,12 @@
 //! What ends in the middle of a transfer, and what a device notices of it: nothing.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::{
     harness::{
-        Cluster, RELEASE, SYSTEM,
+        Cluster, RELEASE, SYSTEM, Watch,
         shell::{attempt, kubectl},
     },
     midway::Midway,
@@ -48,8 +50,17 @@ fn scale(replicas: usize) {
     kubectl(&["scale", "-n", SYSTEM, &format!("deployment/{RELEASE}"), &replicas]);
 }
 
-fn until_controllers_are_back() {
-    kubectl(&["rollout", "status", "-n", SYSTEM, &format!("deployment/{RELEASE}"), "--timeout=2m"]);
+/// Waits until as many others are ready as these were, and returns them. What the Deployment says of itself may be from before.
+fn until_replaced(before: &[Value]) -> Vec<Value> {
+    let mut ready = BTreeMap::new();
+    Watch::new(SYSTEM, "pods").until("others are ready in place of those that are gone", |pod| {
+        let is_ready = pod["status"]["containerStatuses"][0]["ready"] == true;
+        if is_ready && before.iter().all(|gone| gone["metadata"]["uid"] != pod["metadata"]["uid"]) {
+            ready.insert(pod["metadata"]["uid"].to_string(), pod.clone());
+        }
+        ready.len() == before.len()
+    });
+    ready.into_values().collect()
 }
 
 #[test]
@@ -61,10 +72,9 @@ fn a_device_gets_its_module_though_all_controllers_are_killed_and_then_away_midw
     midway.begin();
     let worker = midway.worker();
 
+    let first = controllers();
     kubectl(&["delete", "pods", "-n", SYSTEM, "-l", CONTROLLERS, "--grace-period=0", "--force"]);
-    until_controllers_are_back();
-    kill(&controllers());
-    until_controllers_are_back();
+    kill(&until_replaced(&first));
     scale(0);
     kubectl(&["wait", "-n", SYSTEM, "--for=delete", "pod", "-l", CONTROLLERS, "--timeout=2m"]);
 
@@ -98,6 +108,8 @@ fn kill(pods: &[Value]) {
     for pod in pods {
         let name = pod["metadata"]["name"].as_str().unwrap();
         let again = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1";
-        kubectl(&["wait", "-n", SYSTEM, again, &format!("pod/{name}"), "--timeout=2m"]);
+        for state in [again, "--for=condition=Ready"] {
+            kubectl(&["wait", "-n", SYSTEM, state, &format!("pod/{name}"), "--timeout=2m"]);
+        }
     }
 }

@@ -18,7 +18,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(namespace: &str, object: &str) -> Self {
+    /// An object, or all objects of a kind, from now on.
+    pub fn new(namespace: &str, object: &str) -> Self {
         println!("$ kubectl get -n {namespace} {object} --watch -o json &");
         let mut command = Command::new("timeout");
         command.args([PATIENCE_SECONDS, "kubectl", "get", "-n", namespace, object, "--watch", "-o", "json"]);
