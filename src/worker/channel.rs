@@ -55,6 +55,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 const FAREWELL: Duration = Duration::from_millis(1500);
 const DISCARD: Duration = Duration::from_secs(3);
 
+// Whoever stops a worker that is on its way to another channel waits for the end of both, and nothing is under way on the other.
+const _: () = assert!(DRAIN.as_millis() + 2 * DISCARD.as_millis() < 10_000, "an end within 10 s is promised");
+
 /// What a chunk takes on the wire besides its data, at most: names, digest and numbers, escaped.
 const ENVELOPE: usize = 8 * 1024;
 
