@@ -24,7 +24,7 @@ fn losing_the_workers_pod(name: &str, how: &[&str]) {
     let pod = format!("pod/{}", before["metadata"]["name"].as_str().unwrap());
     midway.namespace().kubectl(&[&["delete", &pod], how].concat());
     midway.let_go();
-    midway.until_received();
+    midway.until_out();
     assert_ne!(life(&midway.worker()), life(&before));
 }
 

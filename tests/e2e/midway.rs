@@ -87,12 +87,21 @@ impl Midway {
         assert!(said.contains(&format!("{}, verified, in ", self.digest)), "{said}");
     }
 
-    /// The same, and until the resource says all of that.
+    /// The same, and until the resource says that the module is out.
+    pub fn until_out(&self) {
+        self.until_so("it is ready, and the module is out", |_| true);
+    }
+
+    /// The same, and that a device has it: for workers that live to say what they hear last.
     pub fn until_received(&self) {
+        self.until_so("it is ready, and a device has the module", |artifact| artifact["receipts"] == 1);
+    }
+
+    fn until_so(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
         self.until_fetched();
-        self.namespace().watch(&self.resource()).until("it is ready, and a device has the module", |resource| {
+        self.namespace().watch(&self.resource()).until(what, |resource| {
             let artifact = artifact(resource);
-            is_ready(resource) && artifact["phase"] == "Published" && artifact["receipts"] == 1
+            is_ready(resource) && artifact["phase"] == "Published" && is_so(artifact)
         });
     }
 
