@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     artifact::{Layer, PREAMBLE_LEN, Packed, Unsupported, may_be_wasm},
     blob::Blob,
-    cache::{Cache, Kept, Note, Place},
+    cache::{Cache, Kept, Note},
     client::Registry,
     error::RegistryError,
     layer::{self, Compression, Search, UnpackError, UnusableLayer},
@@ -32,30 +32,42 @@ const MAX_CONFIG: usize = 4 * 1024 * 1024;
 const MAX_BESIDE: u64 = 64 << 20;
 
 impl Registry {
-    /// Which module is in a layer: from the note, or by unpacking it. Whoever asks meanwhile waits for that.
+    /// Which module is in a layer: from the note, or by unpacking it.
     pub(super) async fn find_packed(&self, of: &Reference, packed: &Packed) -> Result<Note, RegistryError> {
         let cache = self.cache_for(of, packed)?;
-        let place = cache.queue(name(packed));
-        if let Some(known) = self.known_of(cache, of, packed).await {
-            return known;
-        }
-        let fetched = self.fetch_packed(of, packed).await?;
-        let turn = place.turn().await;
-        let found = match self.known_of(cache, of, packed).await {
-            Some(known) => known,
-            None => self.unpack(cache, of, packed, fetched).await.map(|(note, _)| note),
-        };
-        drop(turn);
-        self.leave(place, packed, found.as_ref().err()).await;
-        found
+        let known = || self.known_of(cache, of, packed);
+        self.unpack_once(cache, of, packed, known, |(note, _)| Ok(note)).await
     }
 
-    /// Leaves a layer behind. It has served its purpose and takes the room of modules, unless it has to be unpacked again or
-    /// others are on their way to it: whoever comes from now on finds what was found.
-    async fn leave(&self, place: Place, packed: &Packed, trouble: Option<&RegistryError>) {
-        if place.is_last() && !trouble.is_some_and(RegistryError::is_retryable) {
+    /// Unpacks a layer, unless `known` tells what is wanted of it. Whoever wants the same meanwhile waits for that.
+    async fn unpack_once<T, F: Future<Output = Option<Result<T, RegistryError>>>>(
+        &self,
+        cache: &Cache,
+        of: &Reference,
+        packed: &Packed,
+        known: impl Fn() -> F,
+        wanted: impl FnOnce((Note, Kept)) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        // Before it is asked what is known: the layer stays for us.
+        let place = cache.queue(name(packed));
+        let found = async {
+            if let Some(known) = known().await {
+                return known;
+            }
+            let fetched = self.fetch_packed(of, packed).await?;
+            let _turn = place.turn().await;
+            match known().await {
+                Some(known) => known,
+                None => self.unpack(cache, of, packed, fetched).await.and_then(wanted),
+            }
+        }
+        .await;
+        // A layer has served its purpose and takes the room of modules, unless it has to be unpacked again or others are on
+        // their way to it: whoever comes from now on finds what was found.
+        if place.leave() && !found.as_ref().err().is_some_and(RegistryError::is_retryable) {
             self.forget(packed.layer.digest).await;
         }
+        found
     }
 
     /// What unpacking needs. Whoever's registry is slow has no turn meanwhile: others may have the same layer sooner.
@@ -89,26 +101,18 @@ impl Registry {
         packed: &Packed,
     ) -> Result<Kept, RegistryError> {
         let cache = self.cache_for(of, packed)?;
-        if let Some(kept) = cache.get(digest).await {
-            return Ok(kept);
-        }
-        if let Some(error) = self.access().memory.refused(of, name(packed)) {
-            return Err(error);
-        }
-        let place = cache.queue(name(packed));
-        let fetched = self.fetch_packed(of, packed).await?;
-        let turn = place.turn().await;
-        let found = match cache.get(digest).await {
-            Some(kept) => Ok(kept),
-            None => self.unpack(cache, of, packed, fetched).await.and_then(|(note, kept)| {
-                let (expected, actual) = (digest, note.digest);
-                let mismatch = || RegistryError::DigestMismatch { reference: of.clone(), expected, actual };
-                (actual == expected).then_some(kept).ok_or_else(mismatch)
-            }),
+        let known = || async {
+            match cache.get(digest).await {
+                Some(kept) => Some(Ok(kept)),
+                None => self.access().memory.refused(of, name(packed)).map(Err),
+            }
         };
-        drop(turn);
-        self.leave(place, packed, found.as_ref().err()).await;
-        found
+        let wanted = |(note, kept): (Note, Kept)| {
+            let (expected, actual) = (digest, note.digest);
+            let mismatch = || RegistryError::DigestMismatch { reference: of.clone(), expected, actual };
+            (actual == expected).then_some(kept).ok_or_else(mismatch)
+        };
+        self.unpack_once(cache, of, packed, known, wanted).await
     }
 
     /// Whether a layer is no archive, whatever its media type says, but the module. Not verified.

@@ -23,7 +23,7 @@ impl Default for Turns {
     }
 }
 
-/// Somebody's place in the queue for a layer; left when it is dropped.
+/// Somebody's place in the queue for a layer.
 pub(in crate::registry) struct Place(Arc<Turn<()>>);
 
 impl Place {
@@ -32,9 +32,9 @@ impl Place {
         self.0.lock().await
     }
 
-    /// Whether nobody else wants this layer by now.
-    pub(in crate::registry) fn is_last(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+    /// Leaves; `true` where nobody else wants this layer: one of those who leave at the same time is told so.
+    pub(in crate::registry) fn leave(self) -> bool {
+        Arc::into_inner(self.0).is_some()
     }
 }
 
@@ -72,10 +72,8 @@ mod tests {
         drop(turns.queue(Digest::of(b"b")).turn().now_or_never().unwrap());
         drop(turn);
         assert!(second.turn().now_or_never().is_some());
-        assert!(!second.is_last());
-        drop(first);
-        assert!(second.is_last());
-        drop(second);
+        assert!(!first.leave());
+        assert!(second.leave());
         let _another = turns.queue(Digest::of(b"c"));
         assert_eq!(turns.layers.lock().unwrap().len(), 1, "what nobody wants is forgotten");
     }

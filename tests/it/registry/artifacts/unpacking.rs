@@ -33,12 +33,13 @@ fn downloads(proxy: &FaultProxy) -> usize {
 
 #[tokio::test]
 async fn whoever_asks_for_an_image_at_the_same_time_shares_the_work() {
-    let (workshop, proxy, _) = image().await;
+    let (workshop, proxy, layer) = image().await;
     let registry = workshop.unpacking_from(&proxy.host);
     for pulled in join_all((0..20).map(|_| pull(&registry, "image:1"))).await {
         assert!(pulled.unwrap() == module(SIZE));
     }
     assert_eq!(downloads(&proxy), 1);
+    assert!(!workshop.path("cache/sha256").join(layer.hex()).exists(), "nobody wants the layer any more");
 }
 
 #[tokio::test]
