@@ -84,7 +84,7 @@ async fn in_every_version(test: impl AsyncFn(VersionPreference)) {
 }
 
 #[tokio::test]
-async fn a_worker_ends_in_time_before_the_broker_has_answered() {
+async fn a_worker_ends_before_the_broker_has_answered() {
     in_every_version(async |version| {
         let silent = Obstructed::start(version).await;
         silent.proxy.stall_all();
@@ -102,7 +102,7 @@ async fn a_worker_ends_in_time_before_the_broker_has_answered() {
 }
 
 #[tokio::test]
-async fn a_worker_ends_in_time_while_the_connection_hangs() {
+async fn a_worker_ends_while_the_connection_hangs() {
     in_every_version(async |version| {
         let mut idle = Obstructed::start(version).await;
         let worker = idle.listening().await;
@@ -120,7 +120,7 @@ async fn a_worker_ends_in_time_while_the_connection_hangs() {
 }
 
 #[tokio::test]
-async fn a_worker_ends_in_time_while_nobody_can_connect_any_more() {
+async fn a_worker_ends_while_nobody_can_connect_any_more() {
     in_every_version(async |version| {
         let mut gone = Obstructed::start(version).await;
         let worker = gone.streaming(5000).await;
@@ -139,7 +139,7 @@ async fn a_worker_ends_in_time_while_nobody_can_connect_any_more() {
 }
 
 #[tokio::test]
-async fn a_worker_ends_in_time_while_it_is_told_something_else() {
+async fn a_worker_ends_while_it_is_told_something_else() {
     in_every_version(async |version| {
         for hangs in [false, true] {
             let mut rotating = Obstructed::start(version).await;
@@ -169,7 +169,7 @@ async fn a_worker_ends_in_time_while_it_is_told_something_else() {
 }
 
 #[tokio::test]
-async fn a_worker_ends_in_time_while_the_registry_says_nothing() {
+async fn a_worker_ends_while_the_registry_says_nothing() {
     let mut mute = Obstructed::start(VersionPreference::Auto).await;
     let registry = FaultProxy::to(&mute.channel.registry.host()).await;
     mute.channel.take_from(&registry.host);
@@ -191,7 +191,7 @@ async fn a_worker_ends_in_time_while_the_registry_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_ends_in_time_while_a_large_chunk_is_on_a_slow_link() {
+async fn a_worker_ends_while_a_large_chunk_is_on_a_slow_link() {
     in_every_version(async |version| {
         let mut slow = Obstructed::start(version).await;
         slow.channel.config.chunk_size = ChunkSize::new(1_000_000).unwrap();
