@@ -1,7 +1,7 @@
 //! The environment of a standalone worker: a map of variables becomes [`Settings`].
 //!
 //! The variables are those of Propeller's proxy, by all the names that they have had, and a few of ours
-//! (`PROXY_REQUESTS_ALLOW`, `PROXY_CACHE_DIR`, `PROXY_CACHE_SIZE`, `PROXY_HTTP_HOST`); an empty value means unset. Everything here is pure but for the files that
+//! (`PROXY_REQUESTS_ALLOW`, `PROXY_PACE`, `PROXY_CACHE_DIR`, `PROXY_CACHE_SIZE`, `PROXY_HTTP_HOST`); an empty value means unset. Everything here is pure but for the files that
 //! variables name, which come through [`Surroundings::read`].
 //!
 //! - `variables` – values looked up by their newest name, and read;
@@ -17,7 +17,7 @@ mod registry;
 mod tests;
 mod variables;
 
-use std::{collections::BTreeMap, io, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, io, net::IpAddr, ops::RangeInclusive, path::Path};
 
 pub use error::SettingsError;
 use identity::Identity;
@@ -25,6 +25,7 @@ pub use registry::CacheSettings;
 use variables::Variables;
 
 use crate::{
+    api::quantity::parse_bytes,
     protocol::ChunkSize,
     registry::Cache,
     telemetry::logs::LogLevel,
@@ -35,6 +36,8 @@ use crate::{
 const DEFAULT_HTTP_PORT: u16 = 9191;
 /// Bytes a second after a pass's first chunks: the resource's default.
 const PACE: u64 = 50_000_000;
+/// The bounds of that: the resource's.
+const PACES: RangeInclusive<u64> = 1_000..=1_000_000_000_000;
 /// Requests that may wait at once: the resource's default.
 const QUEUE: usize = 1024;
 
@@ -98,7 +101,7 @@ impl Settings {
             requested: None,
             requests: Some(requests),
             chunk_size: chunk_size(&mut variables)?,
-            pace: Some(PACE),
+            pace: Some(pace(&mut variables)?),
             queue: QUEUE,
             notes: None,
         };
@@ -166,6 +169,13 @@ fn chunk_size(variables: &mut Variables<'_>) -> Result<ChunkSize, SettingsError>
     // Too long a number is no less a size out of bounds than too large a one.
     let bytes = if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().unwrap_or(u32::MAX) } else { 0 };
     ChunkSize::new(bytes).map_err(|error| SettingsError::invalid(NAME, text, error))
+}
+
+fn pace(variables: &mut Variables<'_>) -> Result<u64, SettingsError> {
+    const NAME: &str = "PROXY_PACE";
+    let Some(text) = variables.get(NAME) else { return Ok(PACE) };
+    let pace = parse_bytes(text).ok().filter(|pace| PACES.contains(pace));
+    pace.ok_or_else(|| SettingsError::invalid(NAME, text, "say bytes a second between 1k and 1T, such as 500k or 50M"))
 }
 
 fn http(variables: &mut Variables<'_>) -> Result<Option<HttpAddress>, SettingsError> {

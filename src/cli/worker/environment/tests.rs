@@ -53,6 +53,7 @@ fn the_least_environment_is_enough() {
     assert_eq!(worker.artifacts, []);
     assert_eq!(worker.requests.unwrap().patterns(), ["registry.example/**"]);
     assert_eq!(worker.chunk_size.get(), 512_000);
+    assert_eq!(worker.pace, Some(50_000_000));
     assert_eq!((cache, worker.registry.cache), (None, None));
     assert_eq!(http, Some(HttpAddress { host: None, port: 9191 }));
     assert_eq!((log_level, instance_id), (None, None));
@@ -66,12 +67,19 @@ fn an_empty_value_means_unset() {
         "PROXY_API_KEY PROXY_AUTHENTICATE PROXY_CHUNK_SIZE PROXY_CLIENT_ID PROXY_CLIENT_KEY PROXY_DOMAIN_ID",
         "PROXY_ENTITY_ID PROXY_HTTP_HOST PROXY_HTTP_PORT PROXY_INSTANCE_ID PROXY_LOG_LEVEL PROXY_MQTT_ADDRESS",
         "PROXY_MQTT_QOS PROXY_MQTT_TIMEOUT PROXY_MQTT_TLS_CA_CERT PROXY_MQTT_TLS_CLIENT_CERT",
-        "PROXY_MQTT_TLS_CLIENT_KEY PROXY_MQTT_TLS_INSECURE_SKIP_VERIFY PROXY_OTEL_URL PROXY_PROPLET_ID",
+        "PROXY_MQTT_TLS_CLIENT_KEY PROXY_MQTT_TLS_INSECURE_SKIP_VERIFY PROXY_OTEL_URL PROXY_PACE PROXY_PROPLET_ID",
         "PROXY_PROPLET_KEY PROXY_REGISTRY_PASSWORD PROXY_REGISTRY_TOKEN PROXY_REGISTRY_USERNAME",
         "PROXY_REQUESTS_ALLOW PROXY_TENANT_ID PROXY_TRACE_RATIO PROXY_WORKLOAD_KEY PROXY_OF_OLD",
     ];
     let empty: Vec<_> = names.iter().flat_map(|line| line.split(' ')).map(|name| (name, "")).collect();
     assert_eq!(settings(&empty), settings(&[]));
+}
+
+#[test]
+fn the_pace_is_what_the_resource_may_say() {
+    for (text, pace) in [("1k", 1_000), ("40M", 40_000_000), ("1T", 1_000_000_000_000)] {
+        assert_eq!(settings(&[("PROXY_PACE", text)]).worker.pace, Some(pace), "{text}");
+    }
 }
 
 #[test]

@@ -85,6 +85,7 @@ fn each_mistake_is_one_line_that_names_its_variable() {
             r#"PROXY_CHUNK_SIZE is "99999999999": a chunk is 256 to 16777216 bytes"#,
         ),
         (&[("PROXY_CHUNK_SIZE", "1k")], r#"PROXY_CHUNK_SIZE is "1k": a chunk is 256 to 16777216 bytes"#),
+        (&[("PROXY_PACE", "0")], r#"PROXY_PACE is "0": say bytes a second between 1k and 1T, such as 500k or 50M"#),
         (&[("PROXY_HTTP_PORT", "70000")], r#"PROXY_HTTP_PORT is "70000": say a port, or 0 for no probes"#),
         (&[("PROXY_HTTP_HOST", "localhost")], r#"PROXY_HTTP_HOST is "localhost": say an IP address of this machine"#),
         (&[("PROXY_LOG_LEVEL", "loud")], r#"PROXY_LOG_LEVEL is "loud": say error, warn, info, debug or trace"#),
@@ -125,7 +126,7 @@ proptest! {
         name in select(vec![
             "PROXY_API_KEY", "PROXY_AUTHENTICATE", "PROXY_CHANNEL_ID", "PROXY_CHUNK_SIZE", "PROXY_DOMAIN_ID",
             "PROXY_ENTITY_ID", "PROXY_HTTP_HOST", "PROXY_HTTP_PORT", "PROXY_LOG_LEVEL", "PROXY_MQTT_ADDRESS",
-            "PROXY_MQTT_QOS", "PROXY_MQTT_TIMEOUT", "PROXY_MQTT_TLS_CA_CERT", "PROXY_REGISTRY_URL",
+            "PROXY_MQTT_QOS", "PROXY_MQTT_TIMEOUT", "PROXY_MQTT_TLS_CA_CERT", "PROXY_PACE", "PROXY_REGISTRY_URL",
             "PROXY_REQUESTS_ALLOW", "PROXY_TENANT_ID",
         ]),
         value in "(?s).{0,40}",
