@@ -1,6 +1,6 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench-controller bench-image lint generate release-fixtures setup
+.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench bench-controller bench-image lint generate release-fixtures setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ soak: ## Let everything break at random for MINUTES=30 (SOAK_SEED=n: the same ch
 fuzz: ## Give whatever is parsed any bytes at all (TARGET=name: one of them, MINUTES=1: for each)
 	tests/lab/setup.sh fuzz
 	tests/lab/fuzz.sh
+
+bench: ## Measure the relay beside its broker, and write docs/benchmarks.md (RUNS=10, QUICK=1: in a few minutes, ONLY=name: no document)
+	tests/lab/setup.sh test
+	cargo bench --locked --bench relay
 
 bench-controller: ## Measure one controller with RESOURCES=5000 (REST=60: how long at rest, in seconds)
 	tests/lab/setup.sh test
