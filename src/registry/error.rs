@@ -67,6 +67,14 @@ pub enum RegistryError {
         /// The digest of the bytes that came.
         actual: Digest,
     },
+    /// What came as one of a module's chunks is not what it was when the whole was verified.
+    #[error("chunk {chunk} of {reference} is not what it was when all of it was verified: check the registry")]
+    ChunkMismatch {
+        /// The artifact.
+        reference: Reference,
+        /// The chunk's number, from 0.
+        chunk: u32,
+    },
     /// The blob is shorter or longer than its manifest says.
     #[error("what the registry sent for {reference} has {actual} bytes, not {expected}: push it again")]
     SizeMismatch {

@@ -44,9 +44,8 @@ impl ModuleReader {
         if self.actual.is_some() {
             return self.verify().await.map(|()| None);
         }
-        let bytes = self.bytes.next().await?.unwrap_or_default();
+        let bytes = self.bytes.read(Some(&mut self.hasher)).await?.unwrap_or_default();
         self.check_preamble(&bytes)?;
-        self.hasher.update(&bytes);
         if self.bytes.remaining() == 0 {
             self.actual = Some(std::mem::take(&mut self.hasher).finish());
             self.verify().await?;
@@ -118,10 +117,21 @@ impl RangeReader {
     /// unpacked cannot be read on (open the module anew); and whatever a request can fail with, once
     /// resuming has not helped.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        self.read(None).await
+    }
+
+    /// The same; `hasher` takes the bytes in, too.
+    async fn read(&mut self, mut hasher: Option<&mut Hasher>) -> Result<Option<Bytes>, RegistryError> {
         loop {
             match &mut self.source {
-                Source::Registry(reader) => return reader.next().await,
-                Source::Unpacked(reader) => match reader.next().await? {
+                Source::Registry(reader) => {
+                    let bytes = reader.next().await?;
+                    if let (Some(hasher), Some(bytes)) = (hasher, &bytes) {
+                        hasher.update(bytes);
+                    }
+                    return Ok(bytes);
+                }
+                Source::Unpacked(reader) => match reader.next(hasher.as_deref_mut()).await? {
                     FileRead::Bytes(bytes) => return Ok(Some(bytes)),
                     FileRead::End => return Ok(None),
                     FileRead::Lost | FileRead::Broken => {
@@ -129,7 +139,7 @@ impl RangeReader {
                         return Err(RegistryError::CacheChanged { reference: self.blob.reference.clone() });
                     }
                 },
-                Source::File(reader) => match reader.next().await? {
+                Source::File(reader) => match reader.next(hasher.as_deref_mut()).await? {
                     FileRead::Bytes(bytes) => return Ok(Some(bytes)),
                     FileRead::End => return Ok(None),
                     lost => {

@@ -28,7 +28,7 @@ pub(super) const HOLD: Duration = Duration::from_secs(360);
 pub(super) struct Begun {
     /// How many.
     pub(super) chunks: u32,
-    /// The digest of their digests.
+    /// The digest of their fingerprints.
     pub(super) digest: Digest,
 }
 
@@ -159,7 +159,7 @@ impl Holds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{digest::Hasher, protocol::Layout};
+    use crate::{digest::Hasher, protocol::Layout, worker::fingerprint::Fingerprint};
 
     fn head(module: &[u8], chunk_size: u32) -> ChunkHead {
         let layout = Layout::new(module.len() as u64, chunk_size).unwrap();
@@ -245,9 +245,9 @@ mod tests {
         assert_eq!(held(&Holds::kept_in(&file), b"two", 1), Some(HOLD));
         assert_eq!(held(&Holds::kept_in(&file), b"one", 1), None);
         let mut hasher = Hasher::new();
-        for (chunks, digest) in (1..).zip([b"o", b"n"].map(|chunk| Digest::of(chunk))) {
-            beginning.log.as_ref().unwrap().note(&digest);
-            hasher.update(digest.as_bytes());
+        for (chunks, fingerprint) in (1..).zip([b"o", b"n"].map(|chunk| Fingerprint::of([&chunk[..]]))) {
+            beginning.log.as_ref().unwrap().note(&fingerprint);
+            hasher.update(fingerprint.as_bytes());
             let said = Some(Begun { chunks, digest: hasher.clone().finish() });
             assert_eq!(Holds::kept_in(&file).by_name["add"].allowed.unwrap().begun, said, "said before it was killed");
         }

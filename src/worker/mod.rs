@@ -20,6 +20,7 @@ mod channel;
 mod config;
 mod cut;
 mod declared;
+mod fingerprint;
 mod holds;
 mod known;
 mod link;

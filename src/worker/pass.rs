@@ -1,6 +1,7 @@
 //! A pass: one module, to everyone who listens, chunk by chunk.
 
 use super::{
+    fingerprint::Fingerprint,
     holds::{Begun, Parts},
     link::Link,
     pace::Pace,
@@ -9,7 +10,6 @@ use super::{
     wish::Active,
 };
 use crate::{
-    digest::Digest,
     protocol::{Complete, Format},
     registry::RegistryError,
 };
@@ -52,17 +52,22 @@ async fn feed(
 ) -> Result<(), SendError> {
     let Publisher { link, plan, audience: Audience::Everyone(active), .. } = publisher else { return Ok(()) };
     let head = &plan.head;
-    let opening = active.starving.during(ChunkSource::open(&link.registry, &plan.module, head.clone()));
-    let source = intake.until_stopped(opening).await??;
-    let mut source = source.knowing(link.known.get(head)).telling(active.starving.clone());
+    let opening = async {
+        match link.known.get(head) {
+            Some(known) => ChunkSource::open_at(&link.registry, &plan.module, head.clone(), 0, known).await,
+            None => ChunkSource::open(&link.registry, &plan.module, head.clone()).await,
+        }
+    };
+    let source = intake.until_stopped(active.starving.during(opening)).await??;
+    let mut source = source.telling(active.starving.clone());
     let first_round = first_round(publisher, active, &mut source, formats, pace, intake).await;
     *parts = left_behind(&source, active, &first_round);
     first_round?;
-    let digests = source.verified();
-    link.known.put(head, digests.clone());
+    let known = source.verified();
+    link.known.put(head, known.clone());
     let again = active.seats.close();
     if again > 0 {
-        let opening = ChunkSource::open_at(&link.registry, &plan.module, head.clone(), 0, digests);
+        let opening = ChunkSource::open_at(&link.registry, &plan.module, head.clone(), 0, known);
         let source = intake.until_stopped(active.starving.during(opening)).await??;
         let mut source = source.telling(active.starving.clone());
         for index in 0..again {
@@ -94,9 +99,9 @@ async fn first_round(
         }
         intake.until_stopped(pace.wait(layout.len_of(index))).await?;
         let log = active.log.as_ref().filter(|_| !source.is_checked()).cloned();
-        let on_its_way = |digest: &Digest| {
+        let on_its_way = |fingerprint: &Fingerprint| {
             if let Some(log) = log {
-                log.note(digest);
+                log.note(fingerprint);
             }
             active.seats.send();
         };
@@ -111,7 +116,11 @@ fn left_behind(source: &ChunkSource, active: &Active, first_round: &Result<(), S
         Ok(()) => Parts::Sound(None),
         Err(SendError::Unlike { .. }) => Parts::Corrupt,
         // What is checked chunk by chunk has not left.
-        Err(SendError::Registry(RegistryError::DigestMismatch { .. })) if !source.is_checked() => Parts::Corrupt,
+        Err(SendError::Registry(RegistryError::DigestMismatch { .. } | RegistryError::ChunkMismatch { .. }))
+            if !source.is_checked() =>
+        {
+            Parts::Corrupt
+        }
         Err(_) => {
             let sent = active.seats.sent();
             let unmet = active.begun.filter(|begun| begun.chunks >= sent);

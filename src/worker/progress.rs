@@ -244,7 +244,9 @@ impl From<&RegistryError> for Failure {
             | RegistryError::InvalidCredentials { .. } => FailureReason::RegistryUnauthorized,
             RegistryError::UnsupportedArtifact { .. } => FailureReason::UnsupportedArtifact,
             RegistryError::TooLarge { .. } => FailureReason::ArtifactTooLarge,
-            RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. } => FailureReason::DigestMismatch,
+            RegistryError::DigestMismatch { .. }
+            | RegistryError::ChunkMismatch { .. }
+            | RegistryError::SizeMismatch { .. } => FailureReason::DigestMismatch,
             RegistryError::Tls(_) | RegistryError::Handshake { .. } => FailureReason::RegistryTlsFailed,
             RegistryError::InvalidHost(_) => FailureReason::InvalidConfiguration,
             RegistryError::Unavailable { .. }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     cut::PacketsTooSmall,
+    fingerprint::Fingerprint,
     link::Link,
     progress::{Failure, FailureReason},
     source::{ChunkSource, EncodedChunk},
@@ -17,7 +18,6 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    digest::Digest,
     mqtt::{Ack, PublishError},
     protocol::{Format, layout::InvalidLayout},
     registry::{Reference, RegistryError},
@@ -193,7 +193,7 @@ impl Intake {
         publisher: &Publisher,
         source: &mut ChunkSource,
         formats: &[Format],
-        on_its_way: impl FnOnce(&Digest),
+        on_its_way: impl FnOnce(&Fingerprint),
     ) -> Result<(), SendError> {
         let put = async {
             // Who has nothing to send yet must not hold what others could use.
@@ -202,7 +202,7 @@ impl Intake {
             let share = turn.await.ok_or(SendError::Stopped)?;
             let chunk = source.next(formats).await?;
             let place = self.chunks.reserve().await.map_err(|_| SendError::Stopped)?;
-            on_its_way(&chunk.digest);
+            on_its_way(&chunk.fingerprint);
             place.send((chunk, share));
             Ok(())
         };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    known::ChunkDigests,
+    known::Fingerprints,
     link::Link,
     look::look,
     publisher::{Audience, Intake, Publisher, SendError},
@@ -117,13 +117,13 @@ impl Pull {
             .topics
             .device(&self.device)
             .map_err(|_| PullError::Refused(ErrorCode::BadRequest, "`device` makes too long a topic"))?;
-        // Whoever reads the module for the digests of its chunks takes a slot for all who wait for them.
+        // Whoever reads the module for the fingerprints of its chunks takes a slot for all who wait for them.
         let surveying = link.known.get_or_survey(&link.registry, &link.slots, &plan.module, &plan.head);
         let surveyed = stop.run_until_cancelled(surveying).await.ok_or(SendError::Stopped)?;
-        let digests = surveyed.map_err(SendError::Registry)?;
+        let known = surveyed.map_err(SendError::Registry)?;
         let _slot = stop.run_until_cancelled(link.slots.at(host)).await.ok_or(SendError::Stopped)?;
         let publisher = Publisher { link: link.clone(), plan: Arc::new(plan), audience: Audience::Device(topic), stop };
-        publisher.run(async |intake| feed(&publisher, &chunks, &digests, self.format, &intake).await).await?;
+        publisher.run(async |intake| feed(&publisher, &chunks, &known, self.format, &intake).await).await?;
         Ok(())
     }
 }
@@ -131,7 +131,7 @@ impl Pull {
 async fn feed(
     publisher: &Publisher,
     chunks: &BTreeSet<u32>,
-    digests: &ChunkDigests,
+    known: &Fingerprints,
     format: Format,
     intake: &Intake,
 ) -> Result<(), SendError> {
@@ -145,7 +145,7 @@ async fn feed(
                 reading
             }
             _ => {
-                let opening = ChunkSource::open_at(&link.registry, module, head.clone(), index, digests.clone());
+                let opening = ChunkSource::open_at(&link.registry, module, head.clone(), index, known.clone());
                 intake.until_stopped(opening).await??
             }
         };

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
-use super::{holds::Begun, known::ChunkDigests, starving::Starving};
+use super::{fingerprint::Fingerprint, holds::Begun, known::Fingerprints, starving::Starving};
 use crate::{
-    digest::{Digest, Hasher},
+    digest::Hasher,
     protocol::{ChunkEncoder, ChunkHead, Format},
     registry::{Module, ModuleReader, RangeReader, Registry, RegistryError},
 };
@@ -16,9 +16,26 @@ pub(super) struct EncodedChunk {
     pub(super) index: u32,
     /// The module's bytes in it.
     pub(super) len: usize,
-    /// Their digest.
-    pub(super) digest: Digest,
+    pub(super) fingerprint: Fingerprint,
     pub(super) payloads: Vec<(Format, Bytes)>,
+}
+
+impl EncodedChunk {
+    fn new(head: &ChunkHead, formats: &[Format], index: u32, pieces: &[Bytes]) -> Self {
+        let encode = |&format: &Format| {
+            let mut encoder = ChunkEncoder::new(head, format, index);
+            for piece in pieces {
+                encoder.push(piece);
+            }
+            (format, encoder.finish())
+        };
+        Self {
+            index,
+            len: pieces.iter().map(Bytes::len).sum(),
+            fingerprint: Fingerprint::of(pieces.iter().map(|piece| &**piece)),
+            payloads: formats.iter().map(encode).collect(),
+        }
+    }
 }
 
 enum Reader {
@@ -37,10 +54,10 @@ pub(super) struct ChunkSource {
     /// What was read, and belongs to the next chunk.
     rest: Bytes,
     next: u32,
-    /// The digests of all chunks, where they are known: every chunk is checked against them.
-    known: Option<ChunkDigests>,
-    /// Those of the chunks read so far.
-    seen: Vec<Digest>,
+    /// What all chunks are, where it is known: every chunk is checked against it.
+    known: Option<Fingerprints>,
+    /// What those are that were read so far.
+    seen: Vec<Fingerprint>,
     /// It was read anew once, because what a cache had was not what it should be.
     read_anew: bool,
     starving: Starving,
@@ -63,10 +80,10 @@ impl ChunkSource {
         module: &Module,
         head: Arc<ChunkHead>,
         first: u32,
-        known: ChunkDigests,
+        known: Fingerprints,
     ) -> Result<Self, RegistryError> {
         let reader = Reader::Part(registry.open_at(module, head.layout.offset(first)).await?);
-        Ok(Self { next: first, ..Self::new(registry, module, head, reader).knowing(Some(known)) })
+        Ok(Self { next: first, known: Some(known), ..Self::new(registry, module, head, reader) })
     }
 
     fn new(registry: &Registry, module: &Module, head: Arc<ChunkHead>, reader: Reader) -> Self {
@@ -82,11 +99,6 @@ impl ChunkSource {
             read_anew: false,
             starving: Starving::default(),
         }
-    }
-
-    /// Checks each chunk against what is known of it, if anything is.
-    pub(super) fn knowing(self, known: Option<ChunkDigests>) -> Self {
-        Self { known, ..self }
     }
 
     /// Says where it waits for the registry.
@@ -122,39 +134,38 @@ impl ChunkSource {
 
     async fn chunk(&mut self, formats: &[Format]) -> Result<EncodedChunk, RegistryError> {
         let index = self.next;
-        let mut encoders: Vec<_> =
-            formats.iter().map(|&format| (format, ChunkEncoder::new(&self.head, format, index))).collect();
-        let len = self.head.layout.len_of(index);
-        let (mut left, mut hasher) = (len, Hasher::new());
+        let pieces = self.pieces(self.head.layout.len_of(index)).await?;
+        let (head, formats) = (self.head.clone(), formats.to_vec());
+        let chunk = beside(pieces, move |pieces| EncodedChunk::new(&head, &formats, index, pieces)).await;
+        self.check(&chunk).await?;
+        Ok(chunk)
+    }
+
+    /// Reads so many bytes.
+    async fn pieces(&mut self, len: usize) -> Result<Vec<Bytes>, RegistryError> {
+        let (mut pieces, mut left) = (Vec::new(), len);
         while left > 0 {
             if self.rest.is_empty() {
                 self.rest = self.read().await?.ok_or_else(|| self.short(left))?;
             }
-            let piece = &self.rest[..self.rest.len().min(left)];
-            hasher.update(piece);
-            for (_, encoder) in &mut encoders {
-                encoder.push(piece);
-            }
+            let piece = self.rest.split_to(self.rest.len().min(left));
             left -= piece.len();
-            self.rest.advance(piece.len());
+            pieces.push(piece);
         }
-        let digest = hasher.finish();
-        self.check(index, digest).await?;
-        let payloads = encoders.into_iter().map(|(format, encoder)| (format, encoder.finish())).collect();
-        Ok(EncodedChunk { index, len, digest, payloads })
+        Ok(pieces)
     }
 
-    async fn check(&mut self, index: u32, digest: Digest) -> Result<(), RegistryError> {
+    async fn check(&mut self, chunk: &EncodedChunk) -> Result<(), RegistryError> {
+        let EncodedChunk { index, fingerprint, .. } = *chunk;
         if let Some(known) = &self.known {
             return match known.get(index as usize) {
-                Some(&expected) if expected != digest => {
-                    let reference = self.module.reference.clone();
-                    Err(RegistryError::DigestMismatch { reference, expected, actual: digest })
+                Some(&expected) if expected != fingerprint => {
+                    Err(RegistryError::ChunkMismatch { reference: self.module.reference.clone(), chunk: index })
                 }
                 _ => Ok(()),
             };
         }
-        self.seen.push(digest);
+        self.seen.push(fingerprint);
         // The reader ends only after the digest of the whole was as it should be.
         if index + 1 == self.head.layout.total() && self.read().await?.is_some() {
             return Err(self.short(0));
@@ -164,7 +175,7 @@ impl ChunkSource {
 
     /// Reads the chunk under way anew where a copy on disk may be to blame, and every chunk is checked: once.
     async fn read_anew(&mut self, error: RegistryError) -> Result<(), RegistryError> {
-        let is_copy = matches!(error, RegistryError::DigestMismatch { .. } | RegistryError::CacheChanged { .. });
+        let is_copy = matches!(error, RegistryError::ChunkMismatch { .. } | RegistryError::CacheChanged { .. });
         if self.read_anew || self.known.is_none() || !is_copy {
             return Err(error);
         }
@@ -197,9 +208,9 @@ impl ChunkSource {
     /// The first so many chunks, for who must tell whether they are the same as others; none where they are not known, or
     /// where there are none.
     pub(super) fn first(&self, chunks: u32) -> Option<Begun> {
-        let digests = self.known.as_deref().unwrap_or(&self.seen).get(..chunks as usize)?;
+        let fingerprints = self.known.as_deref().unwrap_or(&self.seen).get(..chunks as usize)?;
         let mut hasher = Hasher::new();
-        digests.iter().for_each(|digest| hasher.update(digest.as_bytes()));
+        fingerprints.iter().for_each(|fingerprint| hasher.update(fingerprint.as_bytes()));
         (chunks > 0).then(|| Begun { chunks, digest: hasher.finish() })
     }
 
@@ -208,8 +219,8 @@ impl ChunkSource {
         self.known.is_some()
     }
 
-    /// The digests of all chunks, once the module was read to its end.
-    pub(super) fn verified(self) -> ChunkDigests {
+    /// What all chunks are, once the module was read to its end.
+    pub(super) fn verified(self) -> Fingerprints {
         self.known.unwrap_or_else(|| self.seen.into())
     }
 
@@ -230,5 +241,22 @@ impl ChunkSource {
         let expected = self.module.size;
         let actual = if left == 0 { expected + 1 } else { expected.saturating_sub(left as u64) };
         RegistryError::SizeMismatch { reference: self.module.reference.clone(), expected, actual }
+    }
+}
+
+/// Chunks of fewer bytes are encoded sooner than another thread would be found for it.
+const SMALL: usize = 64 * 1024;
+
+/// Works on `pieces` beside what sends chunks, where that is worth it.
+async fn beside<T: Send + 'static>(pieces: Vec<Bytes>, work: impl Fn(&[Bytes]) -> T + Send + Sync + 'static) -> T {
+    if pieces.iter().map(Bytes::len).sum::<usize>() < SMALL {
+        return work(&pieces);
+    }
+    let work = Arc::new(work);
+    let (there, work_there) = (pieces.clone(), work.clone());
+    match tokio::task::spawn_blocking(move || work_there(&there)).await {
+        Ok(done) => done,
+        // The runtime ends, and has no threads any more.
+        Err(_) => work(&pieces),
     }
 }

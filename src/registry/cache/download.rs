@@ -36,6 +36,9 @@ use crate::{
     registry::{RegistryError, RegistryOptions, blob::Blob},
 };
 
+/// The most bytes that are written at once: a thread is not woken for every packet.
+const BATCH: usize = 512 * 1024;
+
 /// How long what has come of a blob is kept while nobody reads it.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -211,7 +214,11 @@ impl<S: Source> Task<S> {
                 () = self.download.progress.closed() => return Err(Interruption::Deserted),
             };
             let Some(bytes) = bytes else { break };
-            self.write(bytes, partial.file().clone()).await.map_err(Interruption::Disk)?;
+            let (batch, trouble) = self.batch(bytes);
+            self.write(batch, partial.file().clone()).await.map_err(Interruption::Disk)?;
+            if let Some(error) = trouble {
+                return Err(Interruption::Failed(error));
+            }
         }
         let actual = self.hasher.clone().finish();
         if actual == blob.digest {
@@ -221,13 +228,35 @@ impl<S: Source> Task<S> {
         Err(Interruption::Failed(RegistryError::DigestMismatch { reference, expected, actual }))
     }
 
-    async fn write(&mut self, bytes: Bytes, file: Arc<File>) -> io::Result<()> {
+    /// What has come by now, `first` before all else, as far as it is written at once.
+    fn batch(&mut self, first: Bytes) -> (Vec<Bytes>, Option<RegistryError>) {
+        let (mut len, mut batch) = (first.len(), vec![first]);
+        while len < BATCH {
+            match self.source.next().now_or_never() {
+                Some(Ok(Some(bytes))) => {
+                    len += bytes.len();
+                    batch.push(bytes);
+                }
+                Some(Err(error)) => return (batch, Some(error)),
+                // The end comes again when it is asked for again.
+                Some(Ok(None)) | None => break,
+            }
+        }
+        (batch, None)
+    }
+
+    async fn write(&mut self, batch: Vec<Bytes>, file: Arc<File>) -> io::Result<()> {
         let position = self.download.progress.borrow().written;
-        let end = position + bytes.len() as u64;
+        let end = position + batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let mut hasher = std::mem::take(&mut self.hasher);
         let written = blocking(move || {
-            hasher.update(&bytes);
-            file.write_all_at(&bytes, position).map(|()| hasher)
+            let mut position = position;
+            for bytes in &batch {
+                hasher.update(bytes);
+                file.write_all_at(bytes, position)?;
+                position += bytes.len() as u64;
+            }
+            Ok(hasher)
         });
         self.hasher = written.await.unwrap_or_else(|| Err(io::Error::other("the process ends")))?;
         self.report(|progress| progress.written = end);

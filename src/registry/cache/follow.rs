@@ -9,10 +9,10 @@ use super::{
     Kept, blocking,
     download::{Download, Progress, State},
 };
-use crate::registry::RegistryError;
+use crate::{digest::Hasher, registry::RegistryError};
 
 /// The most bytes that are read at once.
-const READ: u64 = 256 * 1024;
+const READ: u64 = 512 * 1024;
 
 /// A reader of a file.
 pub(in crate::registry) struct FileReader {
@@ -58,8 +58,8 @@ impl FileReader {
         self.position
     }
 
-    /// The bytes that come next. A call that is cancelled loses nothing.
-    pub(in crate::registry) async fn next(&mut self) -> Result<Read, RegistryError> {
+    /// The bytes that come next, which `hasher` takes in, too. A call that is cancelled loses nothing.
+    pub(in crate::registry) async fn next(&mut self, hasher: Option<&mut Hasher>) -> Result<Read, RegistryError> {
         if self.position >= self.size {
             return Ok(Read::End);
         }
@@ -71,13 +71,21 @@ impl FileReader {
             },
         };
         let (position, len) = (self.position, READ.min(end - self.position));
-        match blocking(move || read(&file, position, len)).await {
-            Some(Ok(bytes)) => {
-                self.position += len;
-                Ok(Read::Bytes(bytes))
+        // On a thread that may block anyway, so that nobody else waits for it.
+        let mut running = hasher.as_deref().cloned();
+        let reading = blocking(move || {
+            let bytes = read(&file, position, len)?;
+            if let Some(running) = &mut running {
+                running.update(&bytes);
             }
-            _ => Ok(Read::Broken),
+            io::Result::Ok((bytes, running))
+        });
+        let Some(Ok((bytes, running))) = reading.await else { return Ok(Read::Broken) };
+        self.position += len;
+        if let (Some(hasher), Some(running)) = (hasher, running) {
+            *hasher = running;
         }
+        Ok(Read::Bytes(bytes))
     }
 }
 

@@ -6,13 +6,11 @@ use std::{
     path::Path,
 };
 
+use super::super::fingerprint::Fingerprint;
 use super::Begun;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Hasher;
 
-/// The length of a digest in bytes.
-const DIGEST: usize = 32;
-
-/// The digests of a pass's chunks, one after the other, in a file: of use only to the worker that follows one that was
+/// The fingerprints of a pass's chunks, one after the other, in a file: of use only to the worker that follows one that was
 /// killed, so it need not outlast a loss of power any more than old devices' parts do.
 #[derive(Debug)]
 pub(in crate::worker) struct ChunkLog(File);
@@ -23,20 +21,20 @@ impl ChunkLog {
         File::create(file).map(Self)
     }
 
-    /// A chunk with this digest is about to be said.
-    pub(in crate::worker) fn note(&self, digest: &Digest) {
-        if let Err(error) = (&self.0).write_all(digest.as_bytes()) {
+    /// A chunk with this fingerprint is about to be said.
+    pub(in crate::worker) fn note(&self, fingerprint: &Fingerprint) {
+        if let Err(error) = (&self.0).write_all(fingerprint.as_bytes()) {
             tracing::warn!(%error, "cannot note what is said before it is verified");
         }
     }
 
     /// What was said of a pass that nobody knows the end of; `None` where that is nothing.
     pub(super) fn read(file: &Path) -> Option<Begun> {
-        let digests = std::fs::read(file).ok()?;
-        let chunks = u32::try_from(digests.len() / DIGEST).ok().filter(|chunks| *chunks > 0)?;
+        let fingerprints = std::fs::read(file).ok()?;
+        let chunks = u32::try_from(fingerprints.len() / Fingerprint::LEN).ok().filter(|chunks| *chunks > 0)?;
         // The last one may be half-written: then its chunk was not said.
         let mut hasher = Hasher::new();
-        hasher.update(&digests[..chunks as usize * DIGEST]);
+        hasher.update(&fingerprints[..chunks as usize * Fingerprint::LEN]);
         Some(Begun { chunks, digest: hasher.finish() })
     }
 }

@@ -61,7 +61,7 @@ fn unavailable() -> RegistryError {
 }
 
 async fn next(reader: &mut FileReader) -> Bytes {
-    match reader.next().await.unwrap() {
+    match reader.next(None).await.unwrap() {
         FileRead::Bytes(bytes) => bytes,
         _ => panic!("no bytes"),
     }
@@ -82,7 +82,7 @@ async fn each_reader_gets_what_is_written_and_the_last_byte_when_all_is_verified
     drop(registry);
     assert_eq!(next(&mut first).await, "9");
     assert!(folder.blob(MODULE).exists());
-    assert!(matches!(first.next().await, Ok(FileRead::End)));
+    assert!(matches!(first.next(None).await, Ok(FileRead::End)));
     assert_eq!(next(&mut second).await, "56789");
     assert_eq!(next(&mut join(&cache, &wanted).await).await, MODULE, "from the folder");
 }
@@ -96,7 +96,7 @@ async fn what_is_not_what_its_digest_says_is_not_kept_and_its_last_byte_not_read
     assert_eq!(next(&mut reader).await, "012345678");
     drop(registry);
     for _ in 0..2 {
-        assert!(matches!(reader.next().await, Err(RegistryError::DigestMismatch { .. })));
+        assert!(matches!(reader.next(None).await, Err(RegistryError::DigestMismatch { .. })));
     }
     assert!(!folder.blob(MODULE).exists());
     let (_, registry) = begin(&cache, &wanted).await;
@@ -113,14 +113,14 @@ async fn a_download_that_fails_fails_for_all_and_goes_on_when_one_asks_again() {
     registry.send(Err(unavailable())).unwrap();
     for reader in [&mut first, &mut second] {
         assert_eq!(next(reader).await, "01234");
-        assert!(matches!(reader.next().await, Err(RegistryError::Unavailable { .. })));
+        assert!(matches!(reader.next(None).await, Err(RegistryError::Unavailable { .. })));
     }
     send(&registry, b"56789");
     drop(registry);
     let mut third = join(&cache, &wanted).await;
-    third.next().await.unwrap();
+    third.next(None).await.unwrap();
     for reader in [&mut first, &mut second] {
-        while !matches!(reader.next().await.unwrap(), FileRead::End) {}
+        while !matches!(reader.next(None).await.unwrap(), FileRead::End) {}
     }
 }
 
@@ -150,9 +150,9 @@ async fn who_asks_again_too_late_goes_on_alone() {
     let cache = folder.open();
     let (mut reader, registry) = begin(&cache, &wanted).await;
     registry.send(Err(unavailable())).unwrap();
-    assert!(reader.next().await.is_err());
+    assert!(reader.next(None).await.is_err());
     registry.closed().await;
-    assert!(matches!(reader.next().await, Ok(FileRead::Lost)));
+    assert!(matches!(reader.next(None).await, Ok(FileRead::Lost)));
     assert_eq!(reader.position(), 0);
 }
 
@@ -175,11 +175,11 @@ async fn a_disk_without_room_loses_nobody() {
     let folder = Folder::new();
     let small = Cache::open(folder.0.path(), 0).unwrap();
     let (mut reader, registry) = begin(&small, &wanted("user")).await;
-    assert!(matches!(reader.next().await, Ok(FileRead::Lost)));
+    assert!(matches!(reader.next(None).await, Ok(FileRead::Lost)));
     registry.closed().await;
 
     let cache = Cache::open(folder.0.path(), MAX).unwrap();
     fs::remove_dir(folder.0.path().join("partial")).unwrap();
     let (mut reader, _registry) = begin(&cache, &wanted("user")).await;
-    assert!(matches!(reader.next().await, Ok(FileRead::Lost)));
+    assert!(matches!(reader.next(None).await, Ok(FileRead::Lost)));
 }
