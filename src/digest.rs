@@ -37,7 +37,7 @@ impl Digest {
 }
 
 /// A digest that is computed as bytes pass by.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Hasher(sha2::Sha256);
 
 impl Hasher {

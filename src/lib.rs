@@ -33,6 +33,7 @@
 
 pub mod api;
 mod backoff;
+mod buffers;
 pub mod cli;
 pub mod controller;
 pub mod device;

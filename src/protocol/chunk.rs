@@ -89,9 +89,15 @@ pub struct ChunkEncoder {
 impl ChunkEncoder {
     /// Begins chunk `index`.
     pub fn new(head: &ChunkHead, format: Format, index: u32) -> Self {
+        Self::new_in(Vec::new(), head, format, index)
+    }
+
+    /// Begins chunk `index`, in this buffer instead of a new one.
+    pub fn new_in(mut out: Vec<u8>, head: &ChunkHead, format: Format, index: u32) -> Self {
         let opening = head.opening(format, index);
         let left = head.layout.len_of(index);
-        let mut out = Vec::with_capacity(head.payload_len(format, &opening, left));
+        out.clear();
+        out.reserve_exact(head.payload_len(format, &opening, left));
         out.extend_from_slice(opening.as_bytes());
         Self { out, format, left, carry: [0; 3], carried: 0 }
     }
@@ -131,12 +137,17 @@ impl ChunkEncoder {
     }
 
     /// The encoded chunk.
-    pub fn finish(mut self) -> Bytes {
+    pub fn finish(self) -> Bytes {
+        self.finish_buffer().into()
+    }
+
+    /// The buffer that it began in, with the encoded chunk.
+    pub fn finish_buffer(mut self) -> Vec<u8> {
         if self.format != Format::Raw {
             base64_simd::STANDARD.encode_append(&self.carry[..self.carried], &mut self.out);
             self.out.extend_from_slice(CLOSING);
         }
-        self.out.into()
+        self.out
     }
 }
 

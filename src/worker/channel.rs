@@ -37,6 +37,7 @@ use super::{
     wish::{Active, Plan, Ticket, Wish},
 };
 use crate::{
+    buffers::SharedBuffers,
     mqtt::{self, ConfigError, ConnectionState, Message, MqttOptions, Qos, Session, SessionEnd},
     protocol::Topics,
     registry::{Registry, RegistryError},
@@ -142,6 +143,7 @@ impl Channel {
             max_packet: Arc::default(),
             slots: Slots::default(),
             turns: Turns::default(),
+            buffers: SharedBuffers::default(),
             known,
             tracker,
         };

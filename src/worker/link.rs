@@ -18,6 +18,7 @@ use super::{
     turns::Turns,
 };
 use crate::{
+    buffers::SharedBuffers,
     mqtt::{Ack, Client, ConnectionState, Properties, Publish, PublishError, Qos, Version},
     protocol::{ChunkHead, ChunkSize, Format, Topics},
     registry::Registry,
@@ -38,6 +39,8 @@ pub(super) struct Link {
     pub(super) max_packet: Arc<AtomicU32>,
     pub(super) slots: Slots,
     pub(super) turns: Turns,
+    /// For encoded chunks.
+    pub(super) buffers: SharedBuffers,
     pub(super) known: KnownChunks,
     pub(super) tracker: Tracker,
 }

@@ -51,7 +51,7 @@ async fn feed(
     parts: &mut Parts,
 ) -> Result<(), SendError> {
     let Publisher { link, plan, audience: Audience::Everyone(active), .. } = publisher else { return Ok(()) };
-    let head = &plan.head;
+    let (head, buffers) = (&plan.head, link.buffers.join());
     let opening = async {
         match link.known.get(head) {
             Some(known) => ChunkSource::open_at(&link.registry, &plan.module, head.clone(), 0, known).await,
@@ -59,7 +59,7 @@ async fn feed(
         }
     };
     let source = intake.until_stopped(active.starving.during(opening)).await??;
-    let mut source = source.telling(active.starving.clone());
+    let mut source = source.telling(active.starving.clone()).using(buffers.clone());
     let first_round = first_round(publisher, active, &mut source, formats, pace, intake).await;
     *parts = left_behind(&source, active, &first_round);
     first_round?;
@@ -69,7 +69,7 @@ async fn feed(
     if again > 0 {
         let opening = ChunkSource::open_at(&link.registry, &plan.module, head.clone(), 0, known);
         let source = intake.until_stopped(active.starving.during(opening)).await??;
-        let mut source = source.telling(active.starving.clone());
+        let mut source = source.telling(active.starving.clone()).using(buffers);
         for index in 0..again {
             intake.until_stopped(pace.wait(head.layout.len_of(index))).await?;
             intake.put(publisher, &mut source, formats, |_| active.seats.send_again()).await?;

@@ -137,6 +137,7 @@ async fn feed(
 ) -> Result<(), SendError> {
     let Publisher { link, plan, .. } = publisher;
     let Plan { module, head, .. } = &**plan;
+    let buffers = link.buffers.join();
     let mut source: Option<ChunkSource> = None;
     for &index in chunks {
         let mut reading = match source.take() {
@@ -146,7 +147,7 @@ async fn feed(
             }
             _ => {
                 let opening = ChunkSource::open_at(&link.registry, module, head.clone(), index, known.clone());
-                intake.until_stopped(opening).await??
+                intake.until_stopped(opening).await??.using(buffers.clone())
             }
         };
         intake.put(publisher, &mut reading, &[format], |_| ()).await?;

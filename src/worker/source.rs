@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::JoinError;
 
 use super::{fingerprint::Fingerprint, holds::Begun, known::Fingerprints, starving::Starving};
 use crate::{
+    buffers::Buffers,
     digest::Hasher,
     protocol::{ChunkEncoder, ChunkHead, Format},
     registry::{Module, ModuleReader, RangeReader, Registry, RegistryError},
@@ -21,19 +23,19 @@ pub(super) struct EncodedChunk {
 }
 
 impl EncodedChunk {
-    fn new(head: &ChunkHead, formats: &[Format], index: u32, pieces: &[Bytes]) -> Self {
-        let encode = |&format: &Format| {
-            let mut encoder = ChunkEncoder::new(head, format, index);
+    fn new(head: &ChunkHead, index: u32, pieces: &[Bytes], into: Vec<(Format, Vec<u8>)>, buffers: &Buffers) -> Self {
+        let encode = |(format, buffer)| {
+            let mut encoder = ChunkEncoder::new_in(buffer, head, format, index);
             for piece in pieces {
                 encoder.push(piece);
             }
-            (format, encoder.finish())
+            (format, buffers.lend(encoder.finish_buffer()))
         };
         Self {
             index,
             len: pieces.iter().map(Bytes::len).sum(),
             fingerprint: Fingerprint::of(pieces.iter().map(|piece| &**piece)),
-            payloads: formats.iter().map(encode).collect(),
+            payloads: into.into_iter().map(encode).collect(),
         }
     }
 }
@@ -61,6 +63,7 @@ pub(super) struct ChunkSource {
     /// It was read anew once, because what a cache had was not what it should be.
     read_anew: bool,
     starving: Starving,
+    buffers: Buffers,
 }
 
 impl ChunkSource {
@@ -98,12 +101,18 @@ impl ChunkSource {
             seen: Vec::new(),
             read_anew: false,
             starving: Starving::default(),
+            buffers: Buffers::default(),
         }
     }
 
     /// Says where it waits for the registry.
     pub(super) fn telling(self, starving: Starving) -> Self {
         Self { starving, ..self }
+    }
+
+    /// Encodes into these buffers.
+    pub(super) fn using(self, buffers: Buffers) -> Self {
+        Self { buffers, ..self }
     }
 
     /// Waits until the first bytes of the next chunk are here. A call that is cancelled loses nothing.
@@ -134,9 +143,12 @@ impl ChunkSource {
 
     async fn chunk(&mut self, formats: &[Format]) -> Result<EncodedChunk, RegistryError> {
         let index = self.next;
-        let pieces = self.pieces(self.head.layout.len_of(index)).await?;
-        let (head, formats) = (self.head.clone(), formats.to_vec());
-        let chunk = beside(pieces, move |pieces| EncodedChunk::new(&head, &formats, index, pieces)).await;
+        let len = self.head.layout.len_of(index);
+        let pieces = self.pieces(len).await?;
+        let (head, buffers) = (self.head.clone(), self.buffers.clone());
+        let into = formats.iter().map(|&format| (format, buffers.take(head.max_payload(format)))).collect();
+        let encode = move || EncodedChunk::new(&head, index, &pieces, into, &buffers);
+        let chunk = if len < SMALL { encode() } else { beside(encode).await };
         self.check(&chunk).await?;
         Ok(chunk)
     }
@@ -247,16 +259,12 @@ impl ChunkSource {
 /// Chunks of fewer bytes are encoded sooner than another thread would be found for it.
 const SMALL: usize = 64 * 1024;
 
-/// Works on `pieces` beside what sends chunks, where that is worth it.
-async fn beside<T: Send + 'static>(pieces: Vec<Bytes>, work: impl Fn(&[Bytes]) -> T + Send + Sync + 'static) -> T {
-    if pieces.iter().map(Bytes::len).sum::<usize>() < SMALL {
-        return work(&pieces);
-    }
-    let work = Arc::new(work);
-    let (there, work_there) = (pieces.clone(), work.clone());
-    match tokio::task::spawn_blocking(move || work_there(&there)).await {
+/// Works beside what sends chunks.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await.map_err(JoinError::try_into_panic) {
         Ok(done) => done,
-        // The runtime ends, and has no threads any more.
-        Err(_) => work(&pieces),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends, and everything with it.
+        Err(Err(_)) => std::future::pending().await,
     }
 }

@@ -17,7 +17,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -30,14 +30,14 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{Partial, blocking, follow::Follower, store::Store};
+use super::{Partial, batch::Batch, blocking, follow::Follower, inbox::Inbox, store::Store};
 use crate::{
     digest::{Digest, Hasher},
     registry::{RegistryError, RegistryOptions, blob::Blob},
 };
 
-/// The most bytes that are written at once: a thread is not woken for every packet.
-const BATCH: usize = 512 * 1024;
+/// How long a batch waits to be written for a reader who has still to take the last but one.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// How long what has come of a blob is kept while nobody reads it.
 const GRACE: Duration = Duration::from_secs(30);
@@ -69,12 +69,16 @@ pub(super) struct Download {
     pub(super) progress: watch::Sender<Progress>,
     /// Somebody wants it to go on.
     pub(super) called: Notify,
+    /// How far the reader is who is first.
+    pub(super) reached: watch::Sender<u64>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Progress {
     /// Bytes that can be read.
     pub(super) written: u64,
+    /// What was written last, for who is a little behind.
+    pub(super) recent: [Option<Arc<Batch>>; 2],
     pub(super) state: State,
     /// How often it has failed.
     pub(super) failures: u32,
@@ -126,16 +130,17 @@ impl Downloads {
         if store.is_good(wanted.blob.digest) {
             return None;
         }
-        let progress = Progress { written: 0, state: State::Going, failures: 0 };
+        let progress = Progress { written: 0, recent: [None, None], state: State::Going, failures: 0 };
         let download = Arc::new(Download {
             wanted: wanted.clone(),
             file: OnceLock::new(),
             progress: watch::Sender::new(progress),
             called: Notify::new(),
+            reached: watch::Sender::new(0),
         });
         downloads.push(download.clone());
         let follower = Follower::new(download.clone());
-        let task = Task { list: self.clone(), download, source: source(), hasher: Hasher::new() };
+        let task = Task::new(self.clone(), download, source());
         tokio::spawn(task.run(store.clone()).in_current_span());
         Some(follower)
     }
@@ -160,10 +165,23 @@ struct Task<S> {
     list: Arc<Downloads>,
     download: Arc<Download>,
     source: S,
+    inbox: Inbox,
+    written: Written,
+}
+
+/// What is written.
+#[derive(Default)]
+struct Written {
+    /// The offset of the byte after its last.
+    end: u64,
     hasher: Hasher,
 }
 
 impl<S: Source> Task<S> {
+    fn new(list: Arc<Downloads>, download: Arc<Download>, source: S) -> Self {
+        Self { list, download, source, inbox: Inbox::default(), written: Written::default() }
+    }
+
     async fn run(mut self, store: Arc<Store>) {
         let blob = self.download.wanted.blob.clone();
         let Some(partial) = Partial::create(store, blob.size).await else { return };
@@ -200,6 +218,7 @@ impl<S: Source> Task<S> {
                 }
                 Err(Interruption::Deserted) => {}
             }
+            self.report(|progress| progress.recent = [None, None]);
             if timeout(GRACE, self.download.called.notified()).await.is_err() {
                 return false;
             }
@@ -208,59 +227,21 @@ impl<S: Source> Task<S> {
     }
 
     async fn transfer(&mut self, blob: &Blob, partial: &Partial) -> Result<(), Interruption> {
-        loop {
-            let bytes = tokio::select! {
-                bytes = self.source.next() => bytes.map_err(Interruption::Failed)?,
-                () = self.download.progress.closed() => return Err(Interruption::Deserted),
-            };
-            let Some(bytes) = bytes else { break };
-            let (batch, trouble) = self.batch(bytes);
-            self.write(batch, partial.file().clone()).await.map_err(Interruption::Disk)?;
-            if let Some(error) = trouble {
-                return Err(Interruption::Failed(error));
-            }
+        let Self { download, source, inbox, written, .. } = self;
+        let receiving = async {
+            inbox.fill_from(source).await;
+            Ok(())
+        };
+        tokio::try_join!(receiving, write(download, inbox, written, partial.file()))?;
+        if let Some(Err(error)) = inbox.take_end() {
+            return Err(Interruption::Failed(error));
         }
-        let actual = self.hasher.clone().finish();
+        let actual = written.hasher.clone().finish();
         if actual == blob.digest {
             return Ok(());
         }
         let (reference, expected) = (blob.reference.clone(), blob.digest);
         Err(Interruption::Failed(RegistryError::DigestMismatch { reference, expected, actual }))
-    }
-
-    /// What has come by now, `first` before all else, as far as it is written at once.
-    fn batch(&mut self, first: Bytes) -> (Vec<Bytes>, Option<RegistryError>) {
-        let (mut len, mut batch) = (first.len(), vec![first]);
-        while len < BATCH {
-            match self.source.next().now_or_never() {
-                Some(Ok(Some(bytes))) => {
-                    len += bytes.len();
-                    batch.push(bytes);
-                }
-                Some(Err(error)) => return (batch, Some(error)),
-                // The end comes again when it is asked for again.
-                Some(Ok(None)) | None => break,
-            }
-        }
-        (batch, None)
-    }
-
-    async fn write(&mut self, batch: Vec<Bytes>, file: Arc<File>) -> io::Result<()> {
-        let position = self.download.progress.borrow().written;
-        let end = position + batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-        let mut hasher = std::mem::take(&mut self.hasher);
-        let written = blocking(move || {
-            let mut position = position;
-            for bytes in &batch {
-                hasher.update(bytes);
-                file.write_all_at(bytes, position)?;
-                position += bytes.len() as u64;
-            }
-            Ok(hasher)
-        });
-        self.hasher = written.await.unwrap_or_else(|| Err(io::Error::other("the process ends")))?;
-        self.report(|progress| progress.written = end);
-        Ok(())
     }
 
     fn fail(&self, error: RegistryError) {
@@ -276,6 +257,44 @@ impl<S: Source> Task<S> {
 impl<S> Task<S> {
     fn report(&self, change: impl FnOnce(&mut Progress)) {
         self.download.progress.send_modify(change);
+    }
+}
+
+/// Writes what comes, until no more does.
+async fn write(
+    download: &Download,
+    inbox: &Inbox,
+    written: &mut Written,
+    file: &Arc<File>,
+) -> Result<(), Interruption> {
+    let mut deserted = pin!(download.progress.closed());
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut deserted => return Err(Interruption::Deserted),
+            came = inbox.wait() => if !came {
+                return Ok(());
+            },
+        }
+        download.wait_for_readers().await;
+        let (pieces, len) = inbox.take();
+        let batch = Batch::new(written.end, pieces, len, written.hasher.clone());
+        let batch = batch.write(file.clone()).await.map_err(Interruption::Disk)?;
+        *written = Written { end: batch.end(), hasher: batch.after.clone() };
+        download.progress.send_modify(|progress| {
+            progress.written = batch.end();
+            progress.recent = [Some(batch), progress.recent[0].take()];
+        });
+    }
+}
+
+impl Download {
+    /// Waits, if not for long, until somebody has taken what is no longer among the recent when more is written: whoever
+    /// keeps up saves a reading of the file, and a digest.
+    async fn wait_for_readers(&self) {
+        let [_, Some(oldest)] = self.progress.borrow().recent.clone() else { return };
+        let mut reached = self.reached.subscribe();
+        let _ = timeout(PATIENCE, reached.wait_for(|reached| *reached >= oldest.end())).await;
     }
 }
 

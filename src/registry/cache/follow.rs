@@ -6,10 +6,12 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    Kept, blocking,
+    Kept,
+    batch::Batch,
+    blocking,
     download::{Download, Progress, State},
 };
-use crate::{digest::Hasher, registry::RegistryError};
+use crate::{buffers::Buffers, digest::Hasher, registry::RegistryError};
 
 /// The most bytes that are read at once.
 const READ: u64 = 512 * 1024;
@@ -19,6 +21,9 @@ pub(in crate::registry) struct FileReader {
     file: Reading,
     position: u64,
     size: u64,
+    /// What is read from memory, and how many of its pieces were.
+    batch: Option<(Arc<Batch>, usize)>,
+    buffers: Buffers,
 }
 
 /// What is read.
@@ -39,6 +44,14 @@ pub(in crate::registry) enum Read {
     Broken,
 }
 
+/// Where the bytes are that come next.
+enum Found {
+    /// In the file, up to this offset.
+    File(Arc<File>, u64),
+    /// In memory, as they came.
+    Memory(Arc<Batch>),
+}
+
 /// A reader's part of a download; the download goes on while there are any.
 pub(in crate::registry) struct Follower {
     download: Arc<Download>,
@@ -50,7 +63,7 @@ pub(in crate::registry) struct Follower {
 impl FileReader {
     /// Reads from `position` on.
     pub(in crate::registry) fn new(file: Reading, position: u64, size: u64) -> Self {
-        Self { file, position, size }
+        Self { file, position, size, batch: None, buffers: Buffers::default() }
     }
 
     /// The offset of the byte that comes next.
@@ -58,41 +71,65 @@ impl FileReader {
         self.position
     }
 
-    /// The bytes that come next, which `hasher` takes in, too. A call that is cancelled loses nothing.
+    /// The bytes that come next. `hasher` takes them in, and may be ahead of them, but not of what can be had without
+    /// waiting. A call that is cancelled loses nothing.
     pub(in crate::registry) async fn next(&mut self, hasher: Option<&mut Hasher>) -> Result<Read, RegistryError> {
+        if let Some(bytes) = self.at_hand() {
+            return Ok(Read::Bytes(bytes));
+        }
         if self.position >= self.size {
             return Ok(Read::End);
         }
         let (file, end) = match &mut self.file {
             Reading::Kept(kept) => (kept.file.clone(), self.size),
             Reading::Growing(follower) => match follower.beyond(self.position).await? {
-                Some(found) => found,
+                Some(Found::File(file, end)) => (file, end),
+                Some(Found::Memory(batch)) => {
+                    if let Some(hasher) = hasher {
+                        batch.update(hasher);
+                    }
+                    self.batch = Some((batch, 0));
+                    return Ok(self.at_hand().map_or(Read::Lost, Read::Bytes));
+                }
                 None => return Ok(Read::Lost),
             },
         };
+        Ok(self.read(file, end, hasher).await.map_or(Read::Broken, Read::Bytes))
+    }
+
+    /// The next piece of the batch that is in memory.
+    fn at_hand(&mut self) -> Option<Bytes> {
+        let (batch, next) = self.batch.as_mut()?;
+        let Some(bytes) = batch.pieces.get(*next).cloned() else {
+            self.batch = None;
+            return None;
+        };
+        *next += 1;
+        self.position += bytes.len() as u64;
+        Some(bytes)
+    }
+
+    /// Reads from the file, which may be read up to `end`; on a thread that may block, so that nobody else waits for it.
+    async fn read(&mut self, file: Arc<File>, end: u64, hasher: Option<&mut Hasher>) -> Option<Bytes> {
         let (position, len) = (self.position, READ.min(end - self.position));
-        // On a thread that may block anyway, so that nobody else waits for it.
         let mut running = hasher.as_deref().cloned();
+        let mut buffer = self.buffers.take(usize::try_from(len).ok()?);
         let reading = blocking(move || {
-            let bytes = read(&file, position, len)?;
+            // What is in it from before is overwritten.
+            buffer.resize(usize::try_from(len).map_err(io::Error::other)?, 0);
+            file.read_exact_at(&mut buffer, position)?;
             if let Some(running) = &mut running {
-                running.update(&bytes);
+                running.update(&buffer);
             }
-            io::Result::Ok((bytes, running))
+            io::Result::Ok((buffer, running))
         });
-        let Some(Ok((bytes, running))) = reading.await else { return Ok(Read::Broken) };
+        let (buffer, running) = reading.await?.ok()?;
         self.position += len;
         if let (Some(hasher), Some(running)) = (hasher, running) {
             *hasher = running;
         }
-        Ok(Read::Bytes(bytes))
+        Some(self.buffers.lend(buffer))
     }
-}
-
-fn read(file: &File, position: u64, len: u64) -> io::Result<Bytes> {
-    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, position)?;
-    Ok(bytes.into())
 }
 
 impl Follower {
@@ -102,17 +139,21 @@ impl Follower {
         Self { download, progress, known }
     }
 
-    /// Waits until there is more than `position` bytes: the file, and where what may be read of it ends. `None` where
-    /// it goes on no more.
+    /// Waits until there is more than `position` bytes, and tells where. `None` where it goes on no more.
     ///
-    /// The last byte may be read when the whole has been verified.
-    async fn beyond(&mut self, position: u64) -> Result<Option<(Arc<File>, u64)>, RegistryError> {
+    /// The last byte may be read when the whole has been verified; and so what comes with it, for whoever keeps up.
+    async fn beyond(&mut self, position: u64) -> Result<Option<Found>, RegistryError> {
         let held_back = self.download.wanted.blob.size.saturating_sub(1);
+        self.download.reached.send_if_modified(|reached| std::mem::replace(reached, position.max(*reached)) < position);
         loop {
-            let Progress { written, state, failures } = self.progress.borrow_and_update().clone();
+            let Progress { written, recent, state, failures } = self.progress.borrow_and_update().clone();
             let end = if matches!(state, State::Done) { written } else { written.min(held_back) };
-            if end > position {
-                return Ok(self.download.file.get().map(|file| (file.clone(), end)));
+            match recent.into_iter().flatten().find(|batch| batch.start == position) {
+                Some(batch) if batch.end() <= end => return Ok(Some(Found::Memory(batch))),
+                // It is about to be verified.
+                Some(_) if matches!(state, State::Going) => {}
+                _ if end > position => return Ok(self.download.file.get().map(|file| Found::File(file.clone(), end))),
+                _ => {}
             }
             match state {
                 State::Going => {}
@@ -133,6 +174,6 @@ impl Follower {
     pub(in crate::registry) async fn whole(mut self) -> Result<Option<Kept>, RegistryError> {
         let size = self.download.wanted.blob.size;
         let whole = self.beyond(size.saturating_sub(1)).await?;
-        Ok(whole.map(|(file, size)| Kept { file, size }))
+        Ok(whole.and_then(|_| self.download.file.get()).map(|file| Kept { file: file.clone(), size }))
     }
 }

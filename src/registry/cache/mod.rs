@@ -10,7 +10,8 @@
 //! - `index` – what is there, what is promised to downloads, who goes first when room is needed (pure);
 //! - `store` – files found, checked, given their names, removed;
 //! - `partial` – a file that is being written, and the room that it was promised;
-//! - `download` – the one task that writes a blob while anybody reads it; `follow` – how it is read meanwhile, and later;
+//! - `download` – the one task that writes a blob while anybody reads it: what comes waits in an `inbox`, and is written in a
+//!   `batch`; `follow` – how it is read meanwhile, and later;
 //! - `turns` – who unpacks a layer, while others wait for that;
 //! - `error` – why a folder cannot be a cache.
 //!
@@ -28,9 +29,11 @@
 //!
 //! Access is none of the cache's business. A digest is learnt from a registry, with the credentials of whoever asks.
 
+mod batch;
 mod download;
 mod error;
 mod follow;
+mod inbox;
 mod index;
 mod partial;
 mod store;
