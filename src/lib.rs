@@ -31,6 +31,8 @@
 //! Dependencies point downwards only. Three small values are shared by all: [`digest::Digest`], what a module *is*,
 //! [`tls::TlsOptions`], what a connection trusts, and `backoff`, how long whoever failed waits.
 
+#![forbid(unsafe_code)]
+
 pub mod api;
 mod backoff;
 pub mod cli;
