@@ -42,6 +42,8 @@ pub mod digest;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[doc(hidden)]
+pub mod hot;
 pub mod mqtt;
 pub mod pod;
 pub mod protocol;
