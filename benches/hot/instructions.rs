@@ -13,8 +13,14 @@ use crate::Case;
 /// Runs one case so many times: `SUBCOMMAND NAME TIMES`.
 pub const SUBCOMMAND: &str = "run-under-valgrind";
 
-/// The calls that are counted: the second number less the first, so that what comes before them is in neither.
-const TIMES: [u64; 2] = [4, 36];
+/// Calls before those that are counted: what happens once is in both of two runs, and so in neither's difference.
+const BEFORE: u64 = 4;
+
+/// Calls that are counted, and how many of those that take less than [`SHORT`] instructions: threads that start meanwhile are
+/// never quite the same.
+const CALLS: u64 = 32;
+const SHORT_CALLS: u64 = 1024;
+const SHORT: u64 = 100_000;
 
 pub fn run(mut arguments: impl Iterator<Item = String>, cases: Vec<Case>) {
     let (name, times) = (arguments.next().unwrap(), arguments.next().unwrap().parse::<u64>().unwrap());
@@ -24,8 +30,12 @@ pub fn run(mut arguments: impl Iterator<Item = String>, cases: Vec<Case>) {
 
 pub fn count<'a>(cases: impl Iterator<Item = &'a Case>) {
     for case in cases {
-        let [few, many] = TIMES.map(|times| counted(&case.name, times));
-        let instructions = many.saturating_sub(few) / (TIMES[1] - TIMES[0]);
+        let before = counted(&case.name, BEFORE);
+        let of_each = |calls| counted(&case.name, BEFORE + calls).saturating_sub(before) / calls;
+        let instructions = match of_each(CALLS) {
+            few if few < SHORT => of_each(SHORT_CALLS),
+            many => many,
+        };
         print!("{:<32} {instructions:>12} instructions", case.name);
         match case.bytes {
             Some(bytes) => println!(", {:.3} a byte", instructions as f64 / bytes as f64),
