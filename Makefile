@@ -1,6 +1,6 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench bench-controller bench-image lint generate release-fixtures setup
+.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench bench-hot bench-controller bench-image lint generate release-fixtures setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fuzz: ## Give whatever is parsed any bytes at all (TARGET=name: one of them, MIN
 bench: ## Measure the relay beside its broker, and write docs/benchmarks.md (RUNS=10, QUICK=1: in a few minutes, ONLY=name: no document)
 	tests/lab/setup.sh test
 	cargo bench --locked --bench relay
+
+bench-hot: ## Measure encoding, hashing, parsing and dispatch by themselves (CASE=name, INSTRUCTIONS=1: counted by valgrind)
+	cargo bench --locked --bench hot -- $(CASE)
 
 bench-controller: ## Measure one controller with RESOURCES=5000 (REST=60: how long at rest, in seconds)
 	tests/lab/setup.sh test

@@ -31,6 +31,8 @@
 //! Dependencies point downwards only. Three small values are shared by all: [`digest::Digest`], what a module *is*,
 //! [`tls::TlsOptions`], what a connection trusts, and `backoff`, how long whoever failed waits.
 
+#![forbid(unsafe_code)]
+
 pub mod api;
 mod backoff;
 mod buffers;
@@ -41,6 +43,8 @@ pub mod digest;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[doc(hidden)]
+pub mod hot;
 pub mod mqtt;
 pub mod pod;
 pub mod protocol;

@@ -1,5 +1,7 @@
 //! The `wasmproxy` program: parses the command line and runs it.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

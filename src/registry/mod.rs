@@ -38,6 +38,7 @@ mod error;
 mod floor;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod hot;
 mod layer;
 mod memory;
 mod options;

@@ -2,6 +2,7 @@
 //!
 //! One task owns all decisions; passes and answers to pulls run in tasks of their own and report back when they end.
 
+mod dispatch;
 mod ending;
 mod hearing;
 
@@ -14,6 +15,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+
+pub use dispatch::Dispatch;
 
 use super::{
     again::Again,

@@ -22,6 +22,7 @@ mod cut;
 mod declared;
 mod fingerprint;
 mod holds;
+pub(crate) mod hot;
 mod known;
 mod link;
 mod look;

@@ -13,6 +13,7 @@
 //! A server is run by a script in `tests/lab/`, the same that `make demo` uses, and that anybody can start by hand.
 //! It ends when its value is dropped, and with the test process, however that ends.
 
+mod access;
 mod broker;
 mod control_plane;
 mod fault;
@@ -26,11 +27,8 @@ mod service;
 mod tests;
 mod tool;
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
-
+pub use access::{Transport, User};
+use access::{change_password, user_options};
 pub use broker::{Broker, BrokerConfig, Maker};
 pub use control_plane::ControlPlane;
 pub use fault::{Direction, FaultProxy};
@@ -42,29 +40,3 @@ pub use registry::{Registry, RegistryConfig};
 pub use server::{Server, free_port, repository};
 pub use service::Service;
 pub use tool::tool;
-
-/// How a server is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Transport {
-    /// Plain TCP.
-    #[default]
-    Plain,
-    /// TLS, with a certificate below the server's own authority.
-    Tls,
-    /// TLS, and the client shows a certificate below the same authority.
-    MutualTls,
-}
-
-/// A user name and a password.
-pub type User = (&'static str, &'static str);
-
-/// `--user NAME:PASSWORD` for each, as the scripts want it.
-fn user_options(users: &[User]) -> Vec<String> {
-    users.iter().flat_map(|(name, password)| ["--user".to_owned(), format!("{name}:{password}")]).collect()
-}
-
-/// Has a program write a user's password into a server's file.
-fn change_password(program: &str, options: &[&str], file: &Path, (name, password): User) {
-    let status = Command::new(program).args(options).arg(file).args([name, password]).stderr(Stdio::null()).status();
-    assert!(status.unwrap().success(), "{program} did not change a password");
-}
