@@ -1,7 +1,7 @@
 //! How soon a small module is there.
 
 use crate::{
-    device::Device,
+    device::{Delivery, Device},
     samples::Results,
     stage::Stage,
     throughput::{ask, rest},
@@ -14,7 +14,7 @@ const SIZE: usize = 100_000;
 const NAMES: usize = 20;
 
 /// Asks for a small module that is in the cache, again and again: by tag, which the registry is asked about each time, and
-/// by digest.
+/// by digest. The registry is asked beside, in the same rhythm.
 pub async fn small(stage: &Stage, requests: usize, results: &mut Results) {
     let mut device = Device::connect(stage.broker.port(), PREFIX);
     let worker = stage.worker();
@@ -33,5 +33,7 @@ pub async fn small(stage: &Stage, requests: usize, results: &mut Results) {
             results.add(&format!("100 KB by {by}"), delivery.last.as_secs_f64() * 1e3);
             rest(delivery);
         }
+        results.add("100 KB, registry's own HEAD", stage.own.head(&tag[0]).await.as_secs_f64() * 1e3);
+        rest(Delivery::default());
     }
 }

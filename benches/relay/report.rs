@@ -119,6 +119,7 @@ fn latency(results: &Results) -> Rows {
             "≤ 1.5 / ≤ 5 ms",
         ),
         tail("the same by digest, which the registry is not asked about", "100 KB by digest", ""),
+        tail("the registry's HEAD alone, in the same rhythm", "100 KB, registry's own HEAD", ""),
     ]
 }
 

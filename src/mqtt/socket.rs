@@ -7,12 +7,19 @@
 //! For that, what is written must go out. A kernel gladly takes megabytes that have not: a ping behind them would not be
 //! answered in time, and the connection be given up, on a link that is moving. So the kernel is asked to take little more than
 //! what is on its way.
+//!
+//! And what comes in is acknowledged at once: brokers wait for that.
 
-use std::{io, pin::Pin, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use rumqttc_v5::NetworkOptions;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_io_timeout::TimeoutStream;
@@ -32,13 +39,13 @@ pub(super) async fn dial(
     mut options: NetworkOptions,
     stall: Duration,
     interrupt: Interrupt,
-) -> io::Result<Interruptible<Watched<TcpStream>>> {
+) -> io::Result<Interruptible<Watched<Prompt>>> {
     // Acknowledgements and requests are small, and waited for.
     options.set_tcp_nodelay(true);
     let connecting = async {
         let stream = rumqttc_v5::default_socket_connect(address, options).await?;
         limit_unsent(&stream);
-        Ok(watch(stream, stall))
+        Ok(watch(Prompt(stream), stall))
     };
     interrupt.guard(connecting).await
 }
@@ -53,6 +60,47 @@ fn limit_unsent(stream: &TcpStream) {
     let _ = stream;
 }
 
+/// A TCP stream whose peer hears at once that what it sent has arrived.
+///
+/// Brokers that leave Nagle's algorithm on, as mosquitto does, keep back what is small until they know that what was before has arrived:
+/// a request, or the acknowledgement of the last chunk. A kernel that hopes to say so along with something else takes up to
+/// 40 ms.
+pub(super) struct Prompt(TcpStream);
+
+impl AsyncRead for Prompt {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(context, buf);
+        if buf.filled().len() > before {
+            acknowledge(&self.0);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Prompt {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+/// Has the kernel acknowledge what was read. It forgets about that with the next packet, so this is said after each read.
+fn acknowledge(stream: &TcpStream) {
+    // Without it, what comes next only comes later.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_quickack(true);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 fn watch<S: AsyncRead + AsyncWrite>(stream: S, stall: Duration) -> Watched<S> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(stall));
@@ -63,6 +111,7 @@ fn watch<S: AsyncRead + AsyncWrite>(stream: S, stall: Duration) -> Watched<S> {
 mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
         time::{Instant, sleep},
     };
 
@@ -89,5 +138,20 @@ mod tests {
         });
         watch(ours, STALL).write_all(&[0; 20]).await.unwrap();
         reader.await.unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_was_read_is_acknowledged_at_once_each_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut ours = Prompt(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        let (mut theirs, _) = listener.accept().await.unwrap();
+        for _ in 0..2 {
+            // As the kernel itself decides once there was an answer to something.
+            socket2::SockRef::from(&ours.0).set_tcp_quickack(false).unwrap();
+            theirs.write_u8(0).await.unwrap();
+            ours.read_u8().await.unwrap();
+            assert!(socket2::SockRef::from(&ours.0).tcp_quickack().unwrap());
+        }
     }
 }

@@ -211,8 +211,9 @@ impl Progress {
         self.artifacts.retain(|_, artifact| artifact.source == Source::Declared || artifact.phase.is_at_rest());
     }
 
-    /// Forgets requested artifacts beyond [`MAX_REQUESTED`], those first that were streamed longest ago.
-    pub(super) fn forget_old_requests(&mut self) {
+    /// Forgets requested artifacts beyond [`MAX_REQUESTED`], those first that were streamed longest ago; says whether there
+    /// were any.
+    pub(super) fn forget_old_requests(&mut self) -> bool {
         let mut requested: Vec<_> = self
             .artifacts
             .iter()
@@ -232,6 +233,7 @@ impl Progress {
         for (_, _, reference) in requested.into_iter().take(surplus) {
             self.artifacts.remove(&reference);
         }
+        surplus > 0
     }
 }
 

@@ -80,11 +80,13 @@ impl Tracker {
 
     /// Changes one artifact and the totals at once.
     fn both_mut(&self, reference: &Reference, app_name: &str, change: impl FnOnce(&mut ArtifactProgress, &mut Totals)) {
-        self.update(|Progress { artifacts, totals, .. }| {
-            let artifact = artifacts
-                .entry(reference.to_string())
-                .or_insert_with(|| ArtifactProgress::new(app_name, Source::Requested));
+        // There may be hundreds, and each pass changes its own a few times.
+        self.progress.send_if_modified(|Progress { artifacts, totals, .. }| {
+            let (name, before) = (reference.to_string(), *totals);
+            let known = artifacts.get(&name).cloned();
+            let artifact = artifacts.entry(name).or_insert_with(|| ArtifactProgress::new(app_name, Source::Requested));
             change(artifact, totals);
+            known.as_ref() != Some(artifact) || before != *totals
         });
     }
 
@@ -95,7 +97,7 @@ impl Tracker {
                 (artifact.phase, artifact.failure) = (Phase::Pending, None);
             }
         });
-        self.update(Progress::forget_old_requests);
+        self.progress.send_if_modified(Progress::forget_old_requests);
     }
 
     /// The registry is asked what it is. What is published stays so until something else is streamed, and what failed
@@ -138,7 +140,11 @@ impl Tracker {
             // Anything else it answers well, though perhaps not what was hoped for.
             _ => RegistryState::Ready,
         };
-        self.update(|progress| progress.registry = state);
+        self.progress.send_if_modified(|progress| {
+            let changed = progress.registry != state;
+            progress.registry = state;
+            changed
+        });
     }
 
     /// It is what was published already.
@@ -177,7 +183,7 @@ impl Tracker {
             artifact.published = 0;
             artifact.started = Some(SystemTime::now());
         });
-        self.update(Progress::forget_old_requests);
+        self.progress.send_if_modified(Progress::forget_old_requests);
     }
 
     /// Something holds a pass up that will pass.

@@ -10,7 +10,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{WorkerArgs, runtime};
+use super::{WorkerArgs, run_to_end};
 use crate::{
     cli::{
         LogArgs,
@@ -65,19 +65,15 @@ fn start(resource: &str, args: &WorkerArgs, logs: &LogArgs) -> Result<ExitCode, 
     // Nothing before this sets up logs.
     let _ = logs::init(logs.log_format, logs.log_level.unwrap_or_default());
     let cache = args.cache_dir().map(|dir| Cache::open(dir, args.cache_size)).transpose()?;
-    let runtime = runtime()?;
-    let ended = runtime.block_on(serve(resource, args, cache));
-    // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.
-    runtime.shutdown_background();
-    ended
+    run_to_end(serve(resource.to_owned(), args.clone(), cache))?
 }
 
-async fn serve(resource: &str, args: &WorkerArgs, cache: Option<Cache>) -> Result<ExitCode, Failure> {
+async fn serve(resource: String, args: WorkerArgs, cache: Option<Cache>) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()?;
     let config = with_timeouts(cluster::config().await?);
     let options = Options {
         namespace: args.namespace().unwrap_or(&config.default_namespace).to_owned(),
-        name: resource.to_owned(),
+        name: resource,
         uid: args.uid().map(str::to_owned),
         secrets: args.secrets_dir.clone(),
         cache,
@@ -88,7 +84,7 @@ async fn serve(resource: &str, args: &WorkerArgs, cache: Option<Cache>) -> Resul
     let client = requests.client(config)?;
     let (health, roster) = (Arc::new(Health::default()), Roster::default());
     let metrics = Exposition::default().with(roster.clone()).with(requests);
-    let _probes = answer_probes(args, health.clone(), metrics).await?;
+    let _probes = answer_probes(&args, health.clone(), metrics).await?;
     let stop = CancellationToken::new();
     let mut worker = std::pin::pin!(pod::run(client, options, health, roster, stop.clone()));
 

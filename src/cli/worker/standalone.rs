@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::{
     environment::{HttpAddress, Settings, SettingsError, Surroundings},
-    runtime,
+    run_to_end,
 };
 use crate::{
     cli::{LogArgs, signals::Signals},
@@ -83,11 +83,7 @@ fn start(settings: Settings, logs: &LogArgs) -> Result<ExitCode, Failure> {
     let level = logs.log_level.or(settings.log_level).unwrap_or_default();
     // Nothing before this sets up logs.
     let _ = logs::init(logs.log_format, level);
-    let runtime = runtime()?;
-    let ended = runtime.block_on(serve(settings));
-    // A name that is being resolved cannot be interrupted, and nobody wants to know it any more.
-    runtime.shutdown_background();
-    ended
+    run_to_end(serve(settings))?
 }
 
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
