@@ -14,17 +14,20 @@ const WELCOME: [u8; 5] = [0x20, 3, 0, 0, 0];
 const CONNECT: u8 = 1;
 const SUBSCRIBE: u8 = 8;
 
-/// Runs `binary` as a worker until it subscribes; returns what it has resident by then, with pages of files, in bytes.
-pub fn memory(binary: &[u8]) -> u64 {
+/// Runs `binary` as a worker that trusts these authorities, until it subscribes; returns what it has resident by then, with
+/// pages of files, in bytes.
+pub fn memory(binary: &[u8], authorities: &[u8]) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("wasmproxy");
     unpack(binary, &program);
+    let bundle = folder.path().join("ca-certificates.crt");
+    fs::write(&bundle, authorities).unwrap();
     let broker = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp://{}", broker.local_addr().unwrap());
     let mut command = Command::new(&program);
     command.arg("worker").env_clear().current_dir(folder.path()).stdin(Stdio::null());
     command.env("PROXY_MQTT_ADDRESS", address).env("PROXY_CHANNEL_ID", "idle");
-    command.env("PROXY_REGISTRY_URL", "registry.example").env("PROXY_HTTP_PORT", "0");
+    command.env("PROXY_REGISTRY_URL", "registry.example").env("PROXY_HTTP_PORT", "0").env("SSL_CERT_FILE", bundle);
     let worker = Worker(command.spawn().unwrap());
 
     let (mut connection, _) = broker.accept().unwrap();

@@ -48,7 +48,7 @@ fn an_idle_worker_takes_less_than_8_mebibytes() {
     if elf::read(binary).architecture != ours {
         return; // nor can it be run here
     }
-    let memory = idle::memory(binary);
+    let memory = idle::memory(binary, &archive.files[AUTHORITIES].content);
     assert!(memory < 8 << 20, "{memory} bytes: has tests/lab/order.ld become old? `make order` writes it anew");
 }
 
