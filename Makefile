@@ -36,8 +36,8 @@ fuzz: ## Give whatever is parsed any bytes at all (TARGET=name: one of them, MIN
 	tests/lab/fuzz.sh
 
 bench: ## Measure the relay beside its broker, and write docs/benchmarks.md (RUNS=10, QUICK=1: in a few minutes, ONLY=name: no document)
-	tests/lab/setup.sh test
-	cargo bench --locked --bench relay
+	tests/lab/setup.sh test image
+	WORKER=$${WORKER:-$$(tests/lab/unpacked.sh)} cargo bench --locked --bench relay
 
 bench-controller: ## Measure one controller with RESOURCES=5000 (REST=60: how long at rest, in seconds)
 	tests/lab/setup.sh test
