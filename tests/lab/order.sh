@@ -78,7 +78,7 @@ nm -S "$binary" > "$dir/symbols"
   echo '/* What a worker runs, in one place: of its start, of a resource, of its service. Written by tests/lab/order.sh. */'
   echo 'SECTIONS { .text.worker : {'
   for run in start resource service; do
-    sed -En "s/^c?fn=\([0-9]+\) ([^']+).*/\1/p" "$dir/of-$run"/* > "$dir/functions"
+    sed -En "s/^c?fn=\([0-9]+\) ([^']+).*/\1/p" "$dir/of-$run"/* | LC_ALL=C sort -u > "$dir/functions"
     awk -f "$lab/order.awk" "$dir/symbols" "$dir/functions"
   done | awk '!seen[$0]++ { print "*(.text." $0 ")" }'
   echo '} } INSERT BEFORE .text;'
