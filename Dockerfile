@@ -38,6 +38,7 @@ RUN case "$TARGETARCH" in \
  && rustup target add "$target"
 WORKDIR /wasmproxy
 COPY tests/lab/static.sh /usr/local/bin/
+COPY tests/lab/order.ld tests/lab/
 # First the dependencies, with nothing to depend on them: this layer stays while only our own code changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \

@@ -1,6 +1,6 @@
 # `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench bench-hot bench-controller bench-image lint generate release-fixtures setup
+.PHONY: help demo image image-test test e2e kind-e2e soak fuzz bench bench-hot bench-controller bench-image lint order generate release-fixtures setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,8 @@ fuzz: ## Give whatever is parsed any bytes at all (TARGET=name: one of them, MIN
 	tests/lab/fuzz.sh
 
 bench: ## Measure the relay beside its broker, and write docs/benchmarks.md (RUNS=10, QUICK=1: in a few minutes, ONLY=name: no document)
-	tests/lab/setup.sh test
-	cargo bench --locked --bench relay
+	tests/lab/setup.sh test image
+	WORKER=$${WORKER:-$$(tests/lab/unpacked.sh)} cargo bench --locked --bench relay
 
 bench-hot: ## Measure encoding, hashing, parsing and dispatch by themselves (CASE=name, INSTRUCTIONS=1: counted by valgrind)
 	cargo bench --locked --bench hot -- $(CASE)
@@ -52,6 +52,10 @@ bench-image: image ## Measure how soon the image's program answers (as root; RUN
 lint: ## Check format, lints, dependencies, scripts and generated files
 	tests/lab/setup.sh lint
 	tests/lab/lint.sh
+
+order: ## Find out anew what a worker runs, for the linker to put it together: tests/lab/order.ld
+	tests/lab/setup.sh test image order
+	tests/lab/order.sh
 
 generate: ## Write what is generated: crds/, the chart's schema and README, and the facts in docs/reference.md
 	tests/lab/setup.sh chart

@@ -1,4 +1,4 @@
-//! The worker that is measured: the program's release build, in a process of its own.
+//! The worker that is measured, in a process of its own: the program that `WORKER` names, or the release build.
 
 use std::{
     env, fs,

@@ -5,6 +5,7 @@
 
 mod archive;
 mod elf;
+mod idle;
 
 use std::collections::BTreeSet;
 
@@ -37,6 +38,18 @@ fn the_binary_needs_no_other_file_to_start() {
     let header = elf::read(&archive.files[BINARY].content);
     assert!(!header.interpreted, "it asks for a dynamic linker, which is not there");
     assert_eq!(header.architecture, archive.config["architecture"]);
+}
+
+#[test]
+fn an_idle_worker_takes_less_than_8_mebibytes() {
+    let archive = Archive::open();
+    let binary = &archive.files[BINARY].content;
+    let ours = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    if elf::read(binary).architecture != ours {
+        return; // nor can it be run here
+    }
+    let memory = idle::memory(binary, &archive.files[AUTHORITIES].content);
+    assert!(memory < 8 << 20, "{memory} bytes: has tests/lab/order.ld become old? `make order` writes it anew");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gets what is missing on this machine; does nothing, quickly, where nothing is.
-# usage: setup.sh test|demo|image|e2e|node|kind|fuzz|lint|chart...
+# usage: setup.sh test|demo|image|e2e|node|kind|order|fuzz|lint|chart...
 #   demo  the servers that tests and demo talk to and the tools that push to registries, from Debian's packages, and
 #         Kubernetes and oras from their Go modules; and a module of some size
 #   test  the same without that module, brokers of other makers: RabbitMQ from Debian's packages, mochi-mqtt from its
@@ -10,6 +10,7 @@
 #   e2e   what tests on a whole cluster type: openssl, and helm, kubectl and oras from their Go modules
 #   node  what a cluster of one node is made of (tests/node), and what its Pods run: Debian's packages, and Go modules
 #   kind  kind, from its Go module: it needs a container engine besides
+#   order what counts the functions that a worker runs
 #   fuzz  the fuzzer
 #   lint  the checkers
 #   chart what the chart is generated and installed with, from their Go modules: part of lint
@@ -219,6 +220,9 @@ for purpose; do
       ;;
     kind)
       build_kind
+      ;;
+    order)
+      packages nm=binutils valgrind=valgrind
       ;;
     fuzz)
       packages cc=build-essential g++=build-essential
