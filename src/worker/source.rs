@@ -257,7 +257,7 @@ impl ChunkSource {
 }
 
 /// Chunks of fewer bytes are encoded sooner than another thread would be found for it.
-const SMALL: usize = 64 * 1024;
+const SMALL: usize = 128 * 1024;
 
 /// Works beside what sends chunks.
 async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

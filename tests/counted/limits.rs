@@ -17,18 +17,18 @@ pub struct Limits {
 
 /// From the registry, without TLS, into the cache and from there to the broker.
 pub const FROM_REGISTRY: Limits = Limits {
-    // The network's buffers, as large as what has come; what is written at once; what is read back; the chunk in base64.
-    allocations: 4.0,
-    bytes: 3.75,
-    // What was written is read back.
+    // The network's buffers, as large as what has come; and what chunks are encoded in, once.
+    allocations: 2.0,
+    bytes: 1.75,
+    // Nothing, for whoever keeps up; who is behind reads back what was written.
     read: 1.01,
 };
 
 /// From the cache to the broker.
 pub const FROM_CACHE: Limits = Limits {
-    // What is read from the file, and the chunk in base64.
-    allocations: 2.25,
-    bytes: 2.5,
+    // What is read into and what chunks are encoded in, once: so many for 32 chunks or for 1,000.
+    allocations: 12.0 / 32.0,
+    bytes: 0.5,
     read: 1.01,
 };
 
@@ -49,5 +49,5 @@ pub const WINDOW: usize = 4;
 pub const HELD: usize = 10 + 2;
 
 /// Bytes in large allocations that live at a time, however many modules are under way: what can hold chunks, and what was read
-/// of files to become one, 512 KiB at a time, by those whose turn it is and by those who are next.
-pub const PEAK: usize = HELD * ENCODED + 20 * 512 * 1024;
+/// of files or came from the network to become one, 512 KiB at a time, by those whose turn it is and by those who are next.
+pub const PEAK: usize = HELD * ENCODED + 16 * 512 * 1024;
