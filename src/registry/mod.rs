@@ -51,6 +51,7 @@ mod retry;
 mod transport;
 
 pub use artifact::Unsupported;
+pub(crate) use cache::Slice;
 pub use cache::{Cache, CacheError};
 pub use client::{Module, Origin, Registry};
 pub use credentials::Credentials;

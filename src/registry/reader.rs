@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     artifact::{PREAMBLE_LEN, Unsupported, may_be_wasm},
     blob::{Blob, BlobReader},
-    cache::{FileRead, FileReader},
+    cache::{FileRead, FileReader, Slice},
     client::Registry,
     error::RegistryError,
 };
@@ -152,6 +152,23 @@ impl RangeReader {
                     }
                 },
             }
+        }
+    }
+
+    /// Whether all that comes is in a file, as [`Self::slice`] wants it.
+    pub(crate) fn is_kept(&self) -> bool {
+        match &self.source {
+            Source::File(reader) | Source::Unpacked(reader) => reader.is_kept(),
+            Source::Registry(_) => false,
+        }
+    }
+
+    /// The bytes that come next, at most `len` of them, for who reads them where it blocks, if they are in a file; they count
+    /// as read. Where they cannot be read, the cache has changed: open the module anew.
+    pub(crate) fn slice(&mut self, len: usize) -> Option<Slice> {
+        match &mut self.source {
+            Source::File(reader) | Source::Unpacked(reader) => reader.slice(len),
+            Source::Registry(_) => None,
         }
     }
 

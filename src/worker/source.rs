@@ -1,6 +1,6 @@
 //! A module, read from the registry chunk by chunk and encoded on the way.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use tokio::task::JoinError;
@@ -10,7 +10,7 @@ use crate::{
     buffers::Buffers,
     digest::Hasher,
     protocol::{ChunkEncoder, ChunkHead, Format},
-    registry::{Module, ModuleReader, RangeReader, Registry, RegistryError},
+    registry::{Module, ModuleReader, RangeReader, Registry, RegistryError, Slice},
 };
 
 /// One chunk, ready for the wire.
@@ -40,6 +40,29 @@ impl EncodedChunk {
     }
 }
 
+/// What a chunk is made of.
+enum Content {
+    Pieces(Vec<Bytes>),
+    /// Still to be read, where that may block.
+    File {
+        slice: Slice,
+        into: Vec<u8>,
+        home: Buffers,
+    },
+}
+
+impl Content {
+    fn pieces(self) -> io::Result<Vec<Bytes>> {
+        match self {
+            Self::Pieces(pieces) => Ok(pieces),
+            Self::File { slice, mut into, home } => {
+                slice.read(&mut into)?;
+                Ok(vec![home.lend(into)])
+            }
+        }
+    }
+}
+
 enum Reader {
     /// From the beginning, verified at its end.
     Whole(ModuleReader),
@@ -63,6 +86,8 @@ pub(super) struct ChunkSource {
     /// It was read anew once, because what a cache had was not what it should be.
     read_anew: bool,
     starving: Starving,
+    /// For what is read from a file.
+    reading: Buffers,
     buffers: Buffers,
 }
 
@@ -101,6 +126,7 @@ impl ChunkSource {
             seen: Vec::new(),
             read_anew: false,
             starving: Starving::default(),
+            reading: Buffers::default(),
             buffers: Buffers::default(),
         }
     }
@@ -117,7 +143,7 @@ impl ChunkSource {
 
     /// Waits until the first bytes of the next chunk are here. A call that is cancelled loses nothing.
     pub(super) async fn ready(&mut self) -> Result<(), RegistryError> {
-        if self.rest.is_empty() && self.head.layout.len_of(self.next) > 0 {
+        if self.rest.is_empty() && self.head.layout.len_of(self.next) > 0 && !self.is_kept() {
             match self.read().await {
                 Ok(bytes) => self.rest = bytes.unwrap_or_default(),
                 Err(error) => self.read_anew(error).await?,
@@ -144,13 +170,36 @@ impl ChunkSource {
     async fn chunk(&mut self, formats: &[Format]) -> Result<EncodedChunk, RegistryError> {
         let index = self.next;
         let len = self.head.layout.len_of(index);
-        let pieces = self.pieces(len).await?;
+        let content = self.content(len).await?;
         let (head, buffers) = (self.head.clone(), self.buffers.clone());
         let into = formats.iter().map(|&format| (format, buffers.take(head.max_payload(format)))).collect();
-        let encode = move || EncodedChunk::new(&head, index, &pieces, into, &buffers);
-        let chunk = if len < SMALL { encode() } else { beside(encode).await };
+        let is_at_hand = len < SMALL && matches!(content, Content::Pieces(_));
+        let encode = move || Ok(EncodedChunk::new(&head, index, &content.pieces()?, into, &buffers));
+        let encoded: io::Result<_> = if is_at_hand { encode() } else { beside(encode).await };
+        // The copy in the cache, that is.
+        let changed = |_| RegistryError::CacheChanged { reference: self.module.reference.clone() };
+        let chunk = encoded.map_err(changed)?;
         self.check(&chunk).await?;
         Ok(chunk)
+    }
+
+    /// What the next chunk is made of.
+    async fn content(&mut self, len: usize) -> Result<Content, RegistryError> {
+        if self.is_kept()
+            && let Reader::Part(reader) = &mut self.reader
+            && let Some(slice) = reader.slice(len)
+        {
+            if slice.len < len {
+                return Err(self.short(len - slice.len));
+            }
+            return Ok(Content::File { slice, into: self.reading.take(len), home: self.reading.clone() });
+        }
+        Ok(Content::Pieces(self.pieces(len).await?))
+    }
+
+    /// Whether chunks are read from a file as they are encoded, since nothing else is to be done with their bytes.
+    fn is_kept(&self) -> bool {
+        matches!(&self.reader, Reader::Part(reader) if reader.is_kept()) && self.rest.is_empty()
     }
 
     /// Reads so many bytes.

@@ -14,7 +14,7 @@ use super::{
 use crate::{buffers::Buffers, digest::Hasher, registry::RegistryError};
 
 /// The most bytes that are read at once.
-const READ: u64 = 512 * 1024;
+const READ: usize = 512 * 1024;
 
 /// A reader of a file.
 pub(in crate::registry) struct FileReader {
@@ -42,6 +42,14 @@ pub(in crate::registry) enum Read {
     Lost,
     /// The file cannot be read: it should be removed, and read elsewhere, from here.
     Broken,
+}
+
+/// A part of a file of the cache.
+pub(crate) struct Slice {
+    file: Arc<File>,
+    position: u64,
+    /// In bytes.
+    pub(crate) len: usize,
 }
 
 /// Where the bytes are that come next.
@@ -109,26 +117,47 @@ impl FileReader {
         Some(bytes)
     }
 
+    /// Whether all of it is in the file, as [`Self::slice`] wants it.
+    pub(in crate::registry) fn is_kept(&self) -> bool {
+        matches!(self.file, Reading::Kept(_))
+    }
+
+    /// The bytes that come next, so many or as many as there are, for who reads them where it blocks; `None` where they are
+    /// not all in the file yet. They count as read.
+    pub(in crate::registry) fn slice(&mut self, len: usize) -> Option<Slice> {
+        let Reading::Kept(Kept { file, .. }) = &self.file else { return None };
+        let (file, position) = (file.clone(), self.position);
+        let len = len.min(usize::try_from(self.size - position).unwrap_or(usize::MAX));
+        self.position += len as u64;
+        Some(Slice { file, position, len })
+    }
+
     /// Reads from the file, which may be read up to `end`; on a thread that may block, so that nobody else waits for it.
     async fn read(&mut self, file: Arc<File>, end: u64, hasher: Option<&mut Hasher>) -> Option<Bytes> {
-        let (position, len) = (self.position, READ.min(end - self.position));
-        let mut running = hasher.as_deref().cloned();
-        let mut buffer = self.buffers.take(usize::try_from(len).ok()?);
+        let len = READ.min(usize::try_from(end - self.position).unwrap_or(READ));
+        let slice = Slice { file, position: self.position, len };
+        let (mut buffer, mut running) = (self.buffers.take(len), hasher.as_deref().cloned());
         let reading = blocking(move || {
-            // What is in it from before is overwritten.
-            buffer.resize(usize::try_from(len).map_err(io::Error::other)?, 0);
-            file.read_exact_at(&mut buffer, position)?;
+            slice.read(&mut buffer)?;
             if let Some(running) = &mut running {
                 running.update(&buffer);
             }
             io::Result::Ok((buffer, running))
         });
         let (buffer, running) = reading.await?.ok()?;
-        self.position += len;
+        self.position += len as u64;
         if let (Some(hasher), Some(running)) = (hasher, running) {
             *hasher = running;
         }
         Some(self.buffers.lend(buffer))
+    }
+}
+
+impl Slice {
+    /// Reads it; blocks. What is in `buffer` from before is overwritten.
+    pub(crate) fn read(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        buffer.resize(self.len, 0);
+        self.file.read_exact_at(buffer, self.position)
     }
 }
 

@@ -51,6 +51,7 @@ use std::{
 use download::Downloads;
 pub(super) use download::{Source, Wanted};
 pub use error::CacheError;
+pub(crate) use follow::Slice;
 pub(super) use follow::{FileReader, Read as FileRead, Reading};
 pub(super) use partial::Partial;
 use store::Store;
