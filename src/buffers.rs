@@ -14,11 +14,13 @@ use bytes::Bytes;
 ///
 /// There are never more than were in use at the same time.
 #[derive(Clone, Default)]
-pub(crate) struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+pub(crate) struct Buffers(Arc<Free>);
 
 /// The buffers of all who use some at the same time: nobody does, nothing is kept. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct SharedBuffers(Arc<Mutex<Weak<Mutex<Vec<Vec<u8>>>>>>);
+pub(crate) struct SharedBuffers(Arc<Mutex<Weak<Free>>>);
+
+type Free = Mutex<Vec<Vec<u8>>>;
 
 /// Bytes in a buffer, which is free again when they are dropped.
 struct Borrowed {

@@ -24,8 +24,8 @@
 //! - `client`, `options` – [`Registry`] itself, and how it is told what to do;
 //! - `error` – what can go wrong, in sentences for the person who can mend it.
 //!
-//! Nothing here is buffered beyond a manifest (4 MiB at most), or one read of a blob for each of its readers and its
-//! download.
+//! Nothing here is buffered beyond a manifest (4 MiB at most), half a MiB of a blob for each of its readers, and 1 MiB for
+//! its download.
 
 mod access;
 mod artifact;

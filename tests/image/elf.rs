@@ -20,11 +20,28 @@ pub fn read(binary: &[u8]) -> Header {
         EM_AARCH64 => "arm64",
         other => panic!("a binary for machine {other}"),
     };
-    let table = usize::try_from(u64::from_le_bytes(bytes(binary, 0x20))).unwrap();
+    let table = word(binary, 0x20);
     let (size, count) = (usize::from(half(binary, 0x36)), usize::from(half(binary, 0x38)));
     assert!(count > 0, "no program header");
     let kind = |index| u32::from_le_bytes(bytes(binary, table + index * size));
     Header { architecture, interpreted: (0..count).any(|index| kind(index) == PT_INTERP) }
+}
+
+/// The size in bytes of the section of this name, if there is one.
+pub fn section(binary: &[u8], name: &str) -> Option<usize> {
+    let (table, size) = (word(binary, 0x28), usize::from(half(binary, 0x3a)));
+    let (count, names) = (usize::from(half(binary, 0x3c)), usize::from(half(binary, 0x3e)));
+    let names = word(binary, table + names * size + 0x18);
+    let is_called = |at: usize| {
+        let called = &binary[names + u32::from_le_bytes(bytes(binary, at)) as usize..];
+        called.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    };
+    let found = (0..count).map(|index| table + index * size).find(|&at| is_called(at))?;
+    Some(word(binary, found + 0x20))
+}
+
+fn word(binary: &[u8], at: usize) -> usize {
+    usize::try_from(u64::from_le_bytes(bytes(binary, at))).unwrap()
 }
 
 fn half(binary: &[u8], at: usize) -> u16 {
