@@ -2,10 +2,11 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
 };
 
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::{Level, level_filters::LevelFilter, subscriber::DefaultGuard};
+use tracing_subscriber::layer::SubscriberExt as _;
 use wasmproxy::{
     mqtt::{SessionEnd, VersionPreference},
     protocol::ChunkSize,
@@ -23,6 +24,13 @@ struct Log {
 
 impl Log {
     fn start() -> Self {
+        // A line that another test reaches for the first time while this subscriber is new may be taken for one that nobody
+        // wants, for good; so there is somebody who wants all, all the time.
+        static EVERYTHING: Once = Once::new();
+        EVERYTHING.call_once(|| {
+            let everything = tracing_subscriber::registry().with(LevelFilter::INFO);
+            let _ = tracing::subscriber::set_global_default(everything);
+        });
         let lines = Arc::<Mutex<Vec<u8>>>::default();
         let writer = Writer(lines.clone());
         let subscriber = tracing_subscriber::fmt()
