@@ -28,8 +28,9 @@
 //! | [`cli`] | one file a subcommand | all | – |
 //! | [`telemetry`] | logs and probes | – | – |
 //!
-//! Dependencies point downwards only. Three small values are shared by all: [`digest::Digest`], what a module *is*,
-//! [`tls::TlsOptions`], what a connection trusts, and `backoff`, how long whoever failed waits.
+//! Dependencies point downwards only. Four small things are shared by all: [`digest::Digest`], what a module *is*,
+//! [`tls::TlsOptions`], what a connection trusts, `backoff`, how long whoever failed waits, and
+//! `buffers`, which are used again.
 
 #![forbid(unsafe_code)]
 

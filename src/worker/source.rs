@@ -185,8 +185,7 @@ impl ChunkSource {
 
     /// What the next chunk is made of.
     async fn content(&mut self, len: usize) -> Result<Content, RegistryError> {
-        if self.is_kept()
-            && let Reader::Part(reader) = &mut self.reader
+        if let Reader::Part(reader) = &mut self.reader
             && let Some(slice) = reader.slice(len)
         {
             if slice.len < len {
@@ -199,7 +198,7 @@ impl ChunkSource {
 
     /// Whether chunks are read from a file as they are encoded, since nothing else is to be done with their bytes.
     fn is_kept(&self) -> bool {
-        matches!(&self.reader, Reader::Part(reader) if reader.is_kept()) && self.rest.is_empty()
+        matches!(&self.reader, Reader::Part(reader) if reader.is_kept())
     }
 
     /// Reads so many bytes.
